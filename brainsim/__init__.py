@@ -1,0 +1,3 @@
+"""brainsim: a differentiable brain simulator on JAX."""
+
+from . import ops as ops

@@ -1,0 +1,53 @@
+"""Every use of JAX API that is not public, in one place, so that a new JAX release is one file's work."""
+
+import functools as ft
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from jax.core import ShapedArray as ShapedArray
+from jax.extend.core import Primitive as Primitive
+from jax.interpreters import ad, batching, mlir, xla
+
+Zero = ad.Zero
+is_undefined_primal = ad.is_undefined_primal
+
+
+def define_primitive(
+    name: str,
+    *,
+    abstract: Callable[..., ShapedArray],
+    reference: Callable[..., Any],
+    jvp: Callable[..., Any],
+    transpose: Callable[..., Sequence[Any]],
+    batch: Callable[..., tuple[Any, int]],
+) -> Primitive:
+    """A primitive with one result, known to all of JAX's transformations; `reference` computes it on any platform.
+
+    **Arguments:** the rules, each taking the primitive's static parameters as keywords.
+
+    - `abstract(*avals)`: the shape and type of the result.
+    - `reference(*operands)`: the result, in plain JAX.
+    - `jvp(primals, tangents)`: the result and its tangent; a tangent may be a `Zero`.
+    - `transpose(cotangent, *operands)`: one cotangent or None for each operand.
+    - `batch(operands, dims)`: the batched result and its batch axis.
+    """
+    primitive = Primitive(name)
+    primitive.def_impl(ft.partial(xla.apply_primitive, primitive))
+    primitive.def_abstract_eval(abstract)
+    mlir.register_lowering(primitive, mlir.lower_fun(reference, multiple_results=False))
+    ad.primitive_jvps[primitive] = jvp
+    ad.primitive_transposes[primitive] = transpose
+    batching.primitive_batchers[primitive] = batch
+    return primitive
+
+
+def define_kernel(primitive: Primitive, reference: Callable[..., Any], target: Callable[..., str | None]) -> None:
+    """Lowers `primitive` on CPUs to the FFI target named by `target(*avals, **params)`, or to `reference` if None."""
+    plain = mlir.lower_fun(reference, multiple_results=False)
+
+    def lower(ctx, *operands, **params):
+        name = target(*ctx.avals_in, **params)
+        return plain(ctx, *operands, **params) if name is None else jax.ffi.ffi_lowering(name)(ctx, *operands)
+
+    mlir.register_lowering(primitive, lower, platform="cpu")

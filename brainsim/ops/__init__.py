@@ -1,0 +1,4 @@
+"""Event-driven operators: sparse products whose work is proportional to the spikes, not to the synapses."""
+
+from ._csr import csr_matvec as csr_matvec, csr_outer as csr_outer, csr_rmatvec as csr_rmatvec
+from ._library import backend as backend

@@ -1,0 +1,87 @@
+"""Finds the compiled operators and hands them to XLA; without them, the plain-JAX lowerings do the work."""
+
+import ctypes
+import functools as ft
+import importlib.metadata
+import importlib.resources
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+
+# Equal to `brainsim_abi()` of the library that belongs to these sources (csrc/csr.cc): change both together.
+_ABI = "csr-1"
+_FILE = {"darwin": "libbrainsim_kernels.dylib", "win32": "brainsim_kernels.dll"}.get(
+    sys.platform, "libbrainsim_kernels.so"
+)
+_TARGETS = (
+    "brainsim_csr_scatter",
+    "brainsim_csr_scatter_unit",
+    "brainsim_csr_gather",
+    "brainsim_csr_gather_unit",
+    "brainsim_csr_outer",
+)
+
+
+def _places() -> Iterator[Path]:
+    """Where the library may be: in this package, or, if this is a source tree, in the installed distribution."""
+    # Not __file__: in an editable install the library lies in another directory than the Python files.
+    with importlib.resources.as_file(importlib.resources.files("brainsim").joinpath("ops", _FILE)) as path:
+        yield Path(path)
+    try:
+        yield Path(str(importlib.metadata.distribution("brainsim").locate_file(f"brainsim/ops/{_FILE}")))
+    except importlib.metadata.PackageNotFoundError:
+        return
+
+
+def _open(path: Path) -> ctypes.CDLL | str:
+    """The library at `path`, or why it is not used."""
+    if not path.is_file():
+        return f"{_FILE} was not built (no C++ compiler, or brainsim is not installed)"
+    try:
+        library = ctypes.CDLL(str(path))
+        library.brainsim_abi.restype = ctypes.c_char_p
+        abi = library.brainsim_abi().decode()
+    except (OSError, AttributeError) as e:
+        return f"{path} cannot be loaded ({e})"
+    return library if abi == _ABI else f"{path} is of version {abi!r}, these sources need {_ABI!r}"
+
+
+@ft.cache
+def load() -> bool:
+    """Registers the compiled operators with XLA, once; False, with a warning, if there are none.
+
+    **Raises:** `ImportError` instead of the warning if the environment variable `BRAINSIM_REQUIRE_FFI` is 1.
+    """
+    reason = ""
+    for path in _places():
+        library = _open(path)
+        if isinstance(library, ctypes.CDLL):
+            for name in _TARGETS:
+                jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(library, name)), platform="cpu")
+            return True
+        reason = reason or library
+    message = (
+        f"brainsim runs without its compiled kernels, many times slower: {reason}. "
+        "Install a C++17 compiler, then `pip install --force-reinstall --no-deps brainsim`"
+    )
+    if os.environ.get("BRAINSIM_REQUIRE_FFI") == "1":
+        raise ImportError(message + " (BRAINSIM_REQUIRE_FFI=1 makes this an error).")
+    warnings.warn(message + ".", RuntimeWarning, stacklevel=2)
+    return False
+
+
+def backend() -> str:
+    """What computes the event-driven operators on CPUs: `"ffi"` (compiled kernels) or `"jax"` (plain JAX).
+
+    ```python
+    >>> import brainsim as bs
+    >>> bs.ops.backend() in ("ffi", "jax")
+    True
+
+    ```
+    """
+    return "ffi" if load() else "jax"
