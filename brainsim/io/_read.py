@@ -1,0 +1,85 @@
+"""Recordings from files: which reader takes which file."""
+
+import os
+from pathlib import Path
+
+from ._nwb import read_nwb
+from ._recording import Recording, RecordingError
+from ._table import read_csv, read_npz, to_recording
+
+_TABLES = {".csv": read_csv, ".tsv": read_csv, ".txt": read_csv, ".npz": read_npz}
+_FORMATS = (".nwb", *_TABLES)
+
+
+def read_recording(
+    path: str | os.PathLike,
+    *,
+    sweep: int | str | None = None,
+    unit: int | None = None,
+    spikes: str | os.PathLike | None = None,
+    stimulus: str | None = None,
+    voltage: str | None = None,
+    dt: float | None = None,
+    duration: float | None = None,
+) -> Recording:
+    """Reads a recording from an NWB, CSV (also .tsv, .txt) or npz file, in brainsim's units.
+
+    A table names its columns with their units: ``time_ms,current_pA,voltage_mV`` (also ``time (s)``, ``current [nA]``),
+    and ``spike_time_ms`` for spike times, a column that may be shorter than the others. An npz file names its arrays
+    in the same way, and may hold ``dt_ms`` instead of times. From an NWB file come one sweep (CurrentClampSeries with
+    its CurrentClampStimulusSeries, with their conversion factors and offsets) and one unit of its units table.
+    Times in s, ms or us, voltages in V, mV or uV and currents in A, uA, nA or pA are converted.
+
+    **Arguments**
+
+    - `path`: the file.
+    - `sweep`: NWB: number or name of the sweep, needed if there are several.
+    - `unit`: NWB: id of the unit in the units table, needed if there are several.
+    - `spikes`: tables: another file with the spike times (a column ``spike_time_ms``).
+    - `stimulus`: tables: which column, if the names do not say it; NWB without sweeps: which stimulus series.
+    - `voltage`: tables: which column, if the names do not say it.
+    - `dt`: ms, for a table without times.
+    - `duration`: ms, for a file with spike times alone.
+
+    **Returns** a `Recording`.
+
+    **Raises** `RecordingError` (a ValueError), one line: no such file, unreadable, unknown or missing unit, NaN,
+    time base not uniform, several sweeps, and what `Recording` refuses.
+
+    ```python
+    >>> import tempfile, pathlib
+    >>> import brainsim as bs
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "cell.csv"
+    >>> _ = file.write_text("time_s,current_nA,voltage_V\\n0.0,0.1,-0.065\\n0.0001,0.1,-0.064\\n")
+    >>> r = bs.io.read_recording(file)
+    >>> r.dt, r.stimulus.tolist(), r.voltage.tolist()
+    (0.1, [100.0, 100.0], [-65.0, -64.0])
+
+    ```
+
+    Rübel et al. (2022), eLife 11:e78362, describe the NWB format.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise RecordingError(f"{path}: no such file")
+    if not path.is_file():
+        raise RecordingError(f"{path}: not a file")
+    given = dict(sweep=sweep, unit=unit, spikes=spikes, stimulus=stimulus, voltage=voltage, dt=dt, duration=duration)
+    suffix = path.suffix.lower()
+    if suffix == ".nwb":
+        _refuse(path, given, ("spikes", "voltage", "dt"))
+        return read_nwb(path, sweep=sweep, unit=unit, stimulus=stimulus, duration=duration)
+    if suffix not in _TABLES:
+        raise RecordingError(f"{path}: cannot read '{path.suffix}' files; available are {', '.join(_FORMATS)}")
+    _refuse(path, given, ("sweep", "unit"))
+    columns, notes = _TABLES[suffix](path)
+    other = None if spikes is None else Path(spikes)
+    return to_recording(
+        path, columns, notes, spikes=other, stimulus=stimulus, voltage=voltage, dt=dt, duration=duration
+    )
+
+
+def _refuse(path: Path, given: dict, names: tuple[str, ...]) -> None:
+    for name in names:
+        if given[name] is not None:
+            raise RecordingError(f"{path}: '{name}' does not apply to {path.suffix} files")
