@@ -1,3 +1,37 @@
 """brainsim: a differentiable brain simulator on JAX."""
 
 from . import ops as ops
+from ._dynamics import (
+    AbstractConnectivity as AbstractConnectivity,
+    AbstractDynamics as AbstractDynamics,
+    AbstractNeuron as AbstractNeuron,
+    AbstractNode as AbstractNode,
+    AbstractReceptor as AbstractReceptor,
+    AbstractRule as AbstractRule,
+)
+from ._network import Network as Network, NetworkState as NetworkState
+from ._population import Population as Population, PopulationState as PopulationState
+from ._projection import Projection as Projection
+from ._record import Record as Record, Result as Result, Snapshot as Snapshot
+from ._simulate import simulate as simulate
+from ._solver import Exact as Exact, ExponentialEuler as ExponentialEuler
+from ._surrogate import (
+    AbstractSurrogate as AbstractSurrogate,
+    ArcTan as ArcTan,
+    FastSigmoid as FastSigmoid,
+    Gaussian as Gaussian,
+    SuperSpike as SuperSpike,
+    Triangle as Triangle,
+)
+from ._typing import Param as Param, docs as docs, param as param, units as units
+from .inputs import AbstractInput as AbstractInput, Poisson as Poisson, SpikeTrain as SpikeTrain
+from .neurons import AdEx as AdEx, HH as HH, Izhikevich as Izhikevich, LIF as LIF, neuron as neuron
+from .observables import cv_isi as cv_isi, rate as rate, spike_times as spike_times
+from .synapses import (
+    AlphaConductance as AlphaConductance,
+    AlphaCurrent as AlphaCurrent,
+    DeltaConductance as DeltaConductance,
+    DeltaCurrent as DeltaCurrent,
+    ExpConductance as ExpConductance,
+    ExpCurrent as ExpCurrent,
+)

@@ -1,0 +1,113 @@
+"""The abstract classes: a brain model is a flow and a jump. The page to read first.
+
+Between spikes a model *flows*: an ordinary (or stochastic) differential equation over a pytree. At a spike it *jumps*.
+Components never see one another; they meet only through spikes (of a population), events (spikes weighted by a
+connectivity) and currents. One step of length dt runs in this order, everywhere:
+
+1. **flow** every population from t to t + dt;
+2. **deliver** to the receptors the spikes that are due at t + dt;
+3. **jump**: a neuron whose guard is reached spikes, stamped t + dt, and resets.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import equinox as eqx
+from jaxtyping import Array, Float, Int
+
+from ._typing import Param, State
+
+S = TypeVar("S")
+
+
+class AbstractDynamics(eqx.Module):
+    """The flow dy/dt = f(t, y, args) of one unit, written elementwise so that it serves n units at once."""
+
+    @abstractmethod
+    def init(self, n: int) -> State:
+        """The state of `n` units at rest: arrays of shape (n,)."""
+
+    @abstractmethod
+    def vector_field(self, t: Any, y: State, args: Any) -> State:
+        """dy/dt per ms: the vector field of a `diffrax.ODETerm`. `args` is what flows in, for a neuron its current."""
+
+
+class AbstractNeuron(AbstractDynamics):
+    """A flow with a jump: when `guard` rises to 0 the neuron spikes, and its state becomes `reset(y)`.
+
+    `resets` says whether `reset` takes the guard back below zero. Where it does, a neuron at or above its guard spikes;
+    where it does not (a Hodgkin-Huxley action potential ends by itself), only an upward crossing is a spike.
+
+    Refractoriness belongs to the time step and not to the equations: for `t_ref` after a spike the variables named in
+    `held` stand still and no spike is emitted. So a vector field stays the paper's, and affine where the paper's is.
+    """
+
+    t_ref: eqx.AbstractVar[Param]
+    surrogate: eqx.AbstractVar[Callable[[Array], Array]]
+    held: eqx.AbstractVar[tuple[str, ...]]
+    resets: eqx.AbstractVar[bool]
+
+    @abstractmethod
+    def guard(self, y: State) -> Float[Array, " n"]:
+        """Crosses zero from below when the neuron spikes; also the condition of a `diffrax.Event`."""
+
+    @abstractmethod
+    def reset(self, y: State) -> State:
+        """The state after a spike, from the state `y` before it. The caller applies it to the neurons that spiked."""
+
+
+class AbstractReceptor(AbstractDynamics):
+    """What a presynaptic event does to a postsynaptic neuron; lives on the postsynaptic side, one state per neuron."""
+
+    @abstractmethod
+    def current(self, y: State, v: Float[Array, " n"]) -> Float[Array, " n"]:
+        """The current into the neuron (positive depolarises) at membrane potential `v`."""
+
+    @abstractmethod
+    def receive(
+        self, y: State, v: Float[Array, " n"], events: Float[Array, " n"]
+    ) -> tuple[State, Float[Array, " n"]]:
+        """The receptor's state and the membrane potential after the arrival of `events` (sums of weights)."""
+
+
+class AbstractConnectivity(eqx.Module):
+    """A linear, stateless map from the spikes of `n_pre` neurons to the events at `n_post` neurons."""
+
+    n_pre: eqx.AbstractVar[int]
+    n_post: eqx.AbstractVar[int]
+
+    @abstractmethod
+    def __call__(self, spikes: Float[Array, " pre"]) -> Float[Array, " post"]:
+        """The events that `spikes` cause: `spikes @ self.as_dense()`."""
+
+    @abstractmethod
+    def as_dense(self) -> Float[Array, "pre post"]:
+        """The map as a matrix; every layout is tested against it."""
+
+
+class AbstractRule(eqx.Module):
+    """A wiring rule: what a `Projection` draws its connectivity from when a `Network` is built."""
+
+    @abstractmethod
+    def build(self, key: Array, n_pre: int, n_post: int, *, same: bool) -> AbstractConnectivity:
+        """The connectivity drawn with `key`. `same` says that both ends are one population (autapses are possible)."""
+
+
+class AbstractNode(eqx.Module):
+    """What `simulate` runs: a population, a network, a trained layer; anything with a state and a step."""
+
+    @abstractmethod
+    def init(self, *, dt: float, key: Array | None = None) -> Any:
+        """The state at time 0, for steps of `dt` ms. `key` seeds the noise, if there is any."""
+
+    @abstractmethod
+    def prepare(self, solver: Any, *, dt: float) -> Any:
+        """The solvers that `step` takes, with all that can be computed outside the time loop computed."""
+
+    @abstractmethod
+    def step(self, k: Int[Array, ""], dt: float, state: S, inputs: Any, solver: Any) -> tuple[S, Any]:
+        """One step, from t = k·dt to (k + 1)·dt: the new state, and the spikes stamped (k + 1)·dt."""
+
+
+

@@ -1,0 +1,244 @@
+"""A population: n neurons and their receptors, as one hybrid system."""
+
+from typing import Any, NamedTuple
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import lineax
+from jaxtyping import Array, Float, Int
+
+from ._dynamics import AbstractNeuron, AbstractNode, AbstractReceptor
+from ._solver import Exact, ExponentialEuler, Prepared, structure
+from ._typing import Param, State, as_float, get, put, static, variables
+
+
+class Cell(NamedTuple):
+    """What flows: the states of the neurons and of their receptors."""
+
+    neuron: State
+    receptors: dict[str, State]
+
+
+class PopulationState(NamedTuple):
+    """What a population carries from step to step.
+
+    `refractory` counts the steps for which a neuron is still refractory, shape (n,); `key` seeds the noise, if any.
+    """
+
+    neuron: State
+    receptors: dict[str, State]
+    refractory: Int[Array, " n"]
+    key: Array | None
+
+
+class Flow(NamedTuple):
+    """What a population's vector field is given besides its state."""
+
+    current: Any
+    refractory: Array
+
+
+class Population(AbstractNode):
+    """`n` neurons with receptors; the synaptic currents add up and enter the neurons' equation.
+
+    **Arguments:**
+
+    - `n`: number of neurons.
+    - `neuron`: the model, e.g. `brainsim.LIF()`; its parameters are scalars or have shape (n,).
+    - `receptors`: names and models of the receptors, e.g. `dict(exc=brainsim.ExpCurrent(tau=5.0))`.
+    - `initial`: where variables of the neuron start, if not at rest: name to a scalar, an array of shape (n,), or a
+      function `(key, n)` that draws one.
+    - `noise`: names of variables of the neuron to volatilities sigma in `sigma dW`, units of the variable per sqrt(ms).
+
+    **Raises:** `ValueError` for a size, name or shape that does not fit.
+
+    A lone population is run as `brainsim.simulate(population, ...)` with `inputs=` a current, or a dict from
+    `"current"` and receptor names to currents and events.
+
+    ```python
+    >>> import brainsim as bs
+    >>> cells = bs.Population(100, bs.LIF(), dict(exc=bs.ExpCurrent(tau=5.0)), noise=dict(v=2.0))
+    >>> cells.variables
+    ('v', 'exc.i')
+
+    ```
+    """
+
+    n: int = static()
+    neuron: AbstractNeuron
+    receptors: dict[str, AbstractReceptor] = eqx.field(default_factory=dict, converter=dict)
+    initial: dict[str, Any] = eqx.field(default_factory=dict, converter=lambda d: {k: _initial(x) for k, x in d.items()})
+    noise: dict[str, Param] = eqx.field(default_factory=dict, converter=lambda d: {k: as_float(x) for k, x in d.items()})
+
+    def __check_init__(self):
+        if isinstance(self.n, bool) or not isinstance(self.n, int) or self.n < 1:
+            raise ValueError(f"a population needs a positive whole number of neurons, got {self.n!r}")
+        for name, receptor in self.receptors.items():
+            if not isinstance(receptor, AbstractReceptor):
+                raise ValueError(f"receptor {name!r} must be a receptor such as ExpCurrent(), got {receptor!r}")
+            if "." in name or name == "current":
+                raise ValueError(f"{name!r} cannot name a receptor: no dots, and 'current' is the input current")
+        shapes = jax.tree.map(lambda x: x.shape, eqx.filter(self.neuron, eqx.is_array))
+        y = jax.eval_shape(lambda: self.neuron.init(self.n)) if _fits(shapes, self.n) else None
+        if y is None:
+            raise ValueError(f"parameters must be scalars or have shape ({self.n},), got {self.neuron}")
+        for what in ("initial", "noise"):
+            for name, value in getattr(self, what).items():
+                if name not in variables(y):
+                    raise ValueError(f"{what} names {name!r}, which is not a variable of the neuron; available: "
+                                     f"{', '.join(variables(y))}")  # fmt: skip
+                if eqx.is_array(value) and value.shape not in ((), (self.n,)):
+                    raise ValueError(f"{what}[{name!r}] must be a scalar or have shape ({self.n},), got {value.shape}")
+        if self.receptors and "v" not in variables(y):
+            raise ValueError(f"receptors need a neuron with a variable 'v'; available: {', '.join(variables(y))}")
+
+    # --- the names under which a population's inputs and variables are known -----------------------------------------
+
+    @property
+    def inputs(self) -> dict[str, int]:
+        """Names of the possible inputs, and the number of units that each has."""
+        return {"current": self.n, **{name: self.n for name in self.receptors}}
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of the state variables: `"v"` of the neuron, `"exc.g"` of the receptor `exc`."""
+        y = jax.eval_shape(self._rest)
+        receptors = [f"{name}.{x}" for name, r in y.receptors.items() for x in variables(r)]
+        return (*variables(y.neuron), *receptors)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Names of the populations (a lone one has the name `""`) and their numbers of neurons."""
+        return {"": self.n}
+
+    def read(self, state: PopulationState, name: str) -> Float[Array, " n"]:
+        """The state variable `name`, as listed by `variables`."""
+        receptor, _, variable = name.rpartition(".")
+        if name not in self.variables:
+            raise ValueError(f"no state variable {name!r}; available: {', '.join(self.variables)}")
+        return get(state.receptors[receptor], variable) if receptor else get(state.neuron, variable)
+
+    # --- the hybrid system -------------------------------------------------------------------------------------------
+
+    def _rest(self) -> Cell:
+        return Cell(self.neuron.init(self.n), {name: r.init(self.n) for name, r in self.receptors.items()})
+
+    def vector_field(self, t: Any, y: Cell, args: Flow) -> Cell:
+        """d/dt of neurons and receptors; the held variables of refractory neurons stand still."""
+        v = get(y.neuron, "v") if self.receptors else None
+        current = args.current(t) if callable(args.current) else args.current
+        for name, receptor in self.receptors.items():
+            current = current + receptor.current(y.receptors[name], v)
+        neuron = self.neuron.vector_field(t, y.neuron, current)
+        neuron = put(neuron, **{x: jnp.where(args.refractory, 0, get(neuron, x)) for x in self.neuron.held})
+        receptors = {name: r.vector_field(t, y.receptors[name], v) for name, r in self.receptors.items()}
+        return Cell(neuron, receptors)
+
+    def init(self, *, dt, key=None):
+        draws = any(callable(x) for x in self.initial.values())
+        if key is None:
+            if draws or self.noise:
+                raise ValueError("a population with noise or random initial values needs a key: simulate(..., key=...)")
+        else:
+            key, first = jax.random.split(key)
+        y = self._rest()
+        start = {}
+        for i, (name, value) in enumerate(self.initial.items()):
+            value = value(jax.random.fold_in(first, i), self.n) if callable(value) else value
+            start[name] = jnp.broadcast_to(as_float(value), (self.n,)).astype(get(y.neuron, name).dtype)
+        refractory = jnp.zeros(self.n, jnp.int32)
+        return PopulationState(put(y.neuron, **start), y.receptors, refractory, key if self.noise else None)
+
+    def prepare(self, solver, *, dt):
+        y = self._rest()
+        args = Flow(jnp.zeros(self.n, jax.tree.leaves(y)[0].dtype), jnp.zeros(self.n, bool))
+        field = lambda y: self.vector_field(0.0, y, args)
+        if solver is None:
+            affine = not self.noise and structure(field, y)[1] is None
+            solver = Exact() if affine else ExponentialEuler()
+        if not isinstance(solver, Exact):
+            return Prepared(solver, None)
+        if self.noise:
+            raise ValueError("Exact integrates flows without noise; available: ExponentialEuler or a diffrax SDE solver")
+        propagator = lambda args: Prepared(solver, solver.init(diffrax.ODETerm(self.vector_field), 0.0, dt, y, args))
+        if not self._others_follow_held(structure(field, y)[0], y):
+            return propagator(args)
+        return _Switched(propagator(args), propagator(args._replace(refractory=jnp.ones(self.n, bool))))
+
+    def _others_follow_held(self, depends: list[set[int]], y: Cell) -> bool:
+        """Whether a variable that flows during refractoriness depends on one that is held meanwhile."""
+        no = jax.tree.map(lambda _: False, y)
+        held = jax.tree.leaves(no._replace(neuron=put(no.neuron, **dict.fromkeys(self.neuron.held, True))))
+        return any(held[j] for i, row in enumerate(depends) if not held[i] for j in row)
+
+    def step(self, k, dt, state, inputs, solver):
+        refractory = state.refractory > 0
+        before = Cell(state.neuron, state.receptors)
+        time = lambda k: k.astype(jax.tree.leaves(before)[0].dtype) * dt
+
+        # flow
+        current = inputs.get("current", jnp.zeros(self.n, jax.tree.leaves(before)[0].dtype))
+        terms = diffrax.ODETerm(self.vector_field)
+        if self.noise:
+            kick = self._kick(k, dt, state)
+            terms = diffrax.MultiTerm(terms, diffrax.ControlTerm(self._volatility, lambda t0, t1: kick))
+        y = solver.step(terms, time(k), time(k + 1), before, Flow(current, refractory))
+
+        # deliver
+        receptors, neuron = dict(y.receptors), y.neuron
+        for name in self.receptors:
+            if name in inputs:
+                receptors[name], v = self.receptors[name].receive(receptors[name], get(neuron, "v"), inputs[name])
+                neuron = put(neuron, v=v)
+        hold = lambda x: jnp.where(refractory, get(before.neuron, x), get(neuron, x))
+        neuron = put(neuron, **{x: hold(x) for x in self.neuron.held})
+
+        # jump
+        silent = refractory if self.neuron.resets else refractory | (self.neuron.guard(before.neuron) >= 0)
+        spikes = jnp.where(silent, 0, self.neuron.surrogate(self.neuron.guard(neuron)))
+        spiked = spikes > 0
+        neuron = jax.tree.map(lambda new, old: jnp.where(spiked, new, old), self.neuron.reset(neuron), neuron)
+        rest = jnp.maximum(state.refractory - 1, 0)
+        refractory = jnp.where(spiked, jnp.round(self.neuron.t_ref / dt).astype(jnp.int32), rest)
+        return PopulationState(neuron, receptors, refractory, state.key), spikes
+
+    # --- noise -------------------------------------------------------------------------------------------------------
+
+    def _volatility(self, t: Any, y: Cell, args: Flow) -> lineax.DiagonalLinearOperator:
+        """sigma of each variable, as the diagonal matrix that multiplies the Brownian increment."""
+        zero = jax.tree.map(jnp.zeros_like, y)
+        still = lambda x: args.refractory if x in self.neuron.held else jnp.zeros(self.n, bool)
+        sigma = {x: jnp.where(still(x), 0, jnp.broadcast_to(s, (self.n,))) for x, s in self.noise.items()}
+        return lineax.DiagonalLinearOperator(zero._replace(neuron=put(zero.neuron, **sigma)))
+
+    def _kick(self, k: Any, dt: float, state: PopulationState) -> Cell:
+        """The Brownian increment of step k: a draw depends on the key, the variable, the neuron and the step only."""
+        neuron = jax.tree.map(jnp.zeros_like, state.neuron)
+        key = jax.random.fold_in(state.key, k)
+        for i, name in enumerate(self.noise):
+            like = get(neuron, name)
+            draw = jax.random.normal(jax.random.fold_in(key, i), like.shape, like.dtype)
+            neuron = put(neuron, **{name: draw * jnp.sqrt(jnp.asarray(dt, like.dtype))})
+        return Cell(neuron, jax.tree.map(jnp.zeros_like, state.receptors))
+
+
+class _Switched(eqx.Module):
+    """An exact propagator for neurons that are free and one for those that are refractory."""
+
+    free: Prepared
+    held: Prepared
+
+    def step(self, terms: Any, t0: Any, t1: Any, y0: Cell, args: Flow) -> Cell:
+        free, held = (s.step(terms, t0, t1, y0, args) for s in (self.free, self.held))
+        return jax.tree.map(lambda f, h: jnp.where(args.refractory, h, f), free, held)
+
+
+def _initial(value: Any) -> Any:
+    return value if callable(value) else as_float(value)
+
+
+def _fits(shapes: Any, n: int) -> bool:
+    """Whether every shape is that of a scalar or of one value per neuron."""
+    return all(s in ((), (n,)) for s in jax.tree.leaves(shapes, is_leaf=lambda s: isinstance(s, tuple)))

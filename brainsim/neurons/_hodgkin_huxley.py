@@ -1,0 +1,94 @@
+"""The Hodgkin-Huxley membrane."""
+
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._dynamics import AbstractNeuron
+from .._numerics import exprel
+from .._surrogate import SuperSpike
+from .._typing import Param, param
+from ._integrate_and_fire import full
+
+
+class VMHN(NamedTuple):
+    """Membrane potential and the open probabilities of the gates."""
+
+    v: Float[Array, " n"]
+    m: Float[Array, " n"]
+    h: Float[Array, " n"]
+    n: Float[Array, " n"]
+
+
+def rates(v: Float[Array, " n"]) -> dict[str, tuple[Array, Array]]:
+    """Opening and closing rates (1/ms, at 6.3 degC) of the squid axon's gates at potential `v` (mV)."""
+    return dict(
+        m=(exprel((v + 40) / 10), 4 * jnp.exp(-(v + 65) / 18)),
+        h=(0.07 * jnp.exp(-(v + 65) / 20), 1 / (1 + jnp.exp(-(v + 35) / 10))),
+        n=(0.1 * exprel((v + 55) / 10), 0.125 * jnp.exp(-(v + 65) / 80)),
+    )
+
+
+class HH(AbstractNeuron):
+    """The squid giant axon of Hodgkin and Huxley, as a point.
+
+        c dv/dt = -g_na m³ h (v - e_na) - g_k n⁴ (v - e_k) - g_l (v - e_l) + I
+        dx/dt = alpha_x(v) (1 - x) - beta_x(v) x        for x = m, h, n
+        spike where v crosses v_th upwards
+
+    **Arguments** (scalars or one value per neuron), per membrane area; the input current is in uA/cm2:
+
+    - `c`: capacitance, default 1 uF/cm2.
+    - `g_na`, `g_k`, `g_l`: maximal conductances, default 120, 36, 0.3 mS/cm2.
+    - `e_na`, `e_k`, `e_l`: reversal potentials, default 50, -77, -54.3 mV.
+    - `v_init`: initial potential, with the gates at their steady state there, default -65 mV.
+    - `v_th`: where an action potential is counted, default 0 mV.
+    - `t_ref`: no second spike is counted for so long, default 0 ms.
+    - `surrogate`: pseudo-derivative of the spike, a function of v - v_th in mV.
+
+    ```python
+    >>> import brainsim as bs
+    >>> run = bs.simulate(bs.Population(1, bs.HH()), 50.0, dt=0.01, inputs=10.0, record=dict(spikes=True))
+    >>> len(bs.spike_times(run.spikes, run.dt)[0])
+    4
+
+    ```
+
+    Hodgkin & Huxley (1952), Journal of Physiology 117:500, doi:10.1113/jphysiol.1952.sp004764; potentials in the
+    modern convention (shifted by -65 mV).
+    """
+
+    c: Param = param(1.0, unit="uF/cm2", doc="capacitance")
+    g_na: Param = param(120.0, unit="mS/cm2", doc="sodium conductance")
+    g_k: Param = param(36.0, unit="mS/cm2", doc="potassium conductance")
+    g_l: Param = param(0.3, unit="mS/cm2", doc="leak conductance")
+    e_na: Param = param(50.0, unit="mV", doc="sodium reversal potential")
+    e_k: Param = param(-77.0, unit="mV", doc="potassium reversal potential")
+    e_l: Param = param(-54.3, unit="mV", doc="leak reversal potential")
+    v_init: Param = param(-65.0, unit="mV", doc="initial potential")
+    v_th: Param = param(0.0, unit="mV", doc="where an action potential is counted")
+    t_ref: Param = param(0.0, unit="ms", doc="no second spike is counted for so long")
+    surrogate: Callable[[Array], Array] = eqx.field(default_factory=SuperSpike)
+    held: ClassVar[tuple[str, ...]] = ()
+    resets: ClassVar[bool] = False
+
+    def init(self, n):
+        v = full(n, self.v_init)
+        return VMHN(v=v, **{x: alpha / (alpha + beta) for x, (alpha, beta) in rates(v).items()})
+
+    def vector_field(self, t, y, args):
+        v, m, h, n = y
+        i_na = self.g_na * m**3 * h * (v - self.e_na)
+        i_k = self.g_k * n**4 * (v - self.e_k)
+        i_l = self.g_l * (v - self.e_l)
+        gates = {x: alpha * (1 - getattr(y, x)) - beta * getattr(y, x) for x, (alpha, beta) in rates(v).items()}
+        return VMHN(v=(-i_na - i_k - i_l + args) / self.c, **gates)
+
+    def guard(self, y):
+        return y.v - self.v_th
+
+    def reset(self, y):
+        return y
