@@ -176,15 +176,17 @@ class Population(AbstractNode):
     def step(self, k, dt, state, inputs, solver):
         refractory = state.refractory > 0
         before = Cell(state.neuron, state.receptors)
-        time = lambda k: k.astype(jax.tree.leaves(before)[0].dtype) * dt
+        dtype = jax.tree.leaves(before)[0].dtype
 
-        # flow
-        current = inputs.get("current", jnp.zeros(self.n, jax.tree.leaves(before)[0].dtype))
-        terms = diffrax.ODETerm(self.vector_field)
+        # flow; the solver's clock starts at 0 in every step, since (k + 1) dt - k dt is not dt in floating point
+        t = k.astype(dtype) * dt
+        current = inputs.get("current", jnp.zeros(self.n, dtype))
+        terms = diffrax.ODETerm(lambda s, y, args: self.vector_field(t + s, y, args))
         if self.noise:
             kick = self._kick(k, dt, state)
             terms = diffrax.MultiTerm(terms, diffrax.ControlTerm(self._volatility, lambda t0, t1: kick))
-        y = solver.step(terms, time(k), time(k + 1), before, Flow(current, refractory))
+        zero = jnp.zeros((), dtype)
+        y = solver.step(terms, zero, zero + dt, before, Flow(current, refractory))
 
         # deliver
         receptors, neuron = dict(y.receptors), y.neuron

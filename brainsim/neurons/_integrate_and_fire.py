@@ -109,8 +109,8 @@ class AdEx(AbstractNeuron):
     - `t_ref`: absolute refractory period, default 0 ms.
     - `surrogate`: pseudo-derivative of the spike, a function of v - v_peak in mV.
 
-    The upstroke exp((v - v_t) / delta_t) is cut off at v = v_peak, which no trajectory of the hybrid system passes:
-    a step of a fixed-step solver that overshoots the peak stays finite.
+    The equations see min(v, v_peak), as NEST's do: no trajectory of the hybrid system passes the peak, and so a step of
+    a fixed-step solver that overshoots it leaves w sound.
 
     ```python
     >>> import brainsim as bs
@@ -142,8 +142,8 @@ class AdEx(AbstractNeuron):
         return VW(v=full(n, self.e_l), w=jnp.zeros(n, self.e_l.dtype))
 
     def vector_field(self, t, y, args):
-        v, w = y
-        upstroke = self.g_l * self.delta_t * jnp.exp((jnp.minimum(v, self.v_peak) - self.v_t) / self.delta_t)
+        v, w = jnp.minimum(y.v, self.v_peak), y.w
+        upstroke = self.g_l * self.delta_t * jnp.exp((v - self.v_t) / self.delta_t)
         dv = (-self.g_l * (v - self.e_l) + upstroke - w + args) / self.c
         dw = (self.a * (v - self.e_l) - w) / self.tau_w
         return VW(v=dv, w=dw)
