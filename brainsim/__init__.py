@@ -9,6 +9,7 @@ from ._dynamics import (
     AbstractReceptor as AbstractReceptor,
     AbstractRule as AbstractRule,
 )
+from ._events import Events as Events, simulate_events as simulate_events
 from ._network import Network as Network, NetworkState as NetworkState
 from ._population import Population as Population, PopulationState as PopulationState
 from ._projection import Projection as Projection

@@ -68,7 +68,7 @@ def simulate(
     ```
     """
     steps = whole(duration, dt, "the duration")
-    given = _named_inputs(node, inputs, steps)
+    given = named_inputs(node, inputs, steps)
     records = {n: (r if isinstance(r, Record) else Record(r)).checked(n, node) for n, r in (record or {}).items()}
     levels = _levels({r.every for r in records.values()}, steps, checkpoint)
     if state is None:
@@ -160,7 +160,7 @@ def _levels(everys: set[int], steps: int, checkpoint: int | None) -> tuple[int, 
     return tuple(sorted({*chain, min(top, steps // longest * longest)}, reverse=True))
 
 
-def _named_inputs(node: AbstractNode, inputs: Any, steps: int) -> dict[str, Any]:
+def named_inputs(node: AbstractNode, inputs: Any, steps: int) -> dict[str, Any]:
     """Inputs by name, checked: numbers and arrays as arrays, functions as they are."""
     available = node.inputs
     if inputs is None:

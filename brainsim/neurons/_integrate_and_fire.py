@@ -109,8 +109,8 @@ class AdEx(AbstractNeuron):
     - `t_ref`: absolute refractory period, default 0 ms.
     - `surrogate`: pseudo-derivative of the spike, a function of v - v_peak in mV.
 
-    The equations see min(v, v_peak), as NEST's do: no trajectory of the hybrid system passes the peak, and so a step of
-    a fixed-step solver that overshoots it leaves w sound.
+    The equations see at most v_peak + 2 delta_t: no trajectory of the hybrid system passes v_peak, and a step of a
+    fixed-step solver that overshoots it stays finite.
 
     ```python
     >>> import brainsim as bs
@@ -142,7 +142,7 @@ class AdEx(AbstractNeuron):
         return VW(v=full(n, self.e_l), w=jnp.zeros(n, self.e_l.dtype))
 
     def vector_field(self, t, y, args):
-        v, w = jnp.minimum(y.v, self.v_peak), y.w
+        v, w = jnp.minimum(y.v, self.v_peak + 2 * self.delta_t), y.w
         upstroke = self.g_l * self.delta_t * jnp.exp((v - self.v_t) / self.delta_t)
         dv = (-self.g_l * (v - self.e_l) + upstroke - w + args) / self.c
         dw = (self.a * (v - self.e_l) - w) / self.tau_w
