@@ -37,85 +37,102 @@ struct Rows {
   }
 };
 
-// A presynaptic neuron with a nonzero value, and where its synapses are.
-template <typename T>
-struct Event {
-  int32_t begin, end;
-  T value;
-};
-
-// Events are collected and delivered in chunks, on the stack: a kernel allocates nothing.
+// Presynaptic neurons with a nonzero value are collected and delivered in chunks, on the stack: no kernel allocates.
 constexpr int64_t kChunk = 512;
-constexpr int64_t kBlockBytes = 64;
-constexpr int64_t kAhead = 2;           // rows between the one delivered and the one prefetched
-constexpr int64_t kLine = 64;           // bytes of a cache line
-constexpr int64_t kMaxLines = 16;       // of a long row, only the start: the hardware prefetcher has the rest
+constexpr int64_t kAhead = 8;      // rows between the one delivered and the one prefetched
+constexpr int64_t kLine = 64;      // bytes of a cache line
+constexpr int64_t kMaxLines = 16;  // of a long row, only the start: the hardware prefetcher has the rest
+constexpr int64_t kBlock = 32;     // values looked at together: most hold no spike,
+constexpr int64_t kPart = 8;       // and of the others, most parts hold none
 
-// True if all the values of a block are +0 or -0. Bit patterns, because they are OR-ed faster than floats are compared.
-template <typename T>
-inline bool all_zero(const T* block) {
-  uint64_t words[kBlockBytes / 8];
-  std::memcpy(words, block, kBlockBytes);
-  uint64_t any = 0;
-  for (uint64_t word : words) any |= word;
-  constexpr uint64_t kNoSigns = sizeof(T) == 4 ? 0x7fffffff7fffffffull : 0x7fffffffffffffffull;
-  return (any & kNoSigns) == 0;
+// The bits of a number without its sign: zero for +0 and -0 only (so not for NaN).
+inline uint32_t magnitude_bits(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof(bits));
+  return bits & 0x7fffffffu;
+}
+inline uint64_t magnitude_bits(double x) {
+  uint64_t bits;
+  std::memcpy(&bits, &x, sizeof(bits));
+  return bits & 0x7fffffffffffffffull;
 }
 
-template <typename T>
-inline void prefetch_row(const int32_t* indices, const T* weights, const Event<T>& event) {
-  const int64_t bytes = std::min<int64_t>(4 * int64_t{event.end - event.begin}, kMaxLines * kLine);
-  const char* start = reinterpret_cast<const char*>(indices + event.begin);
-  for (int64_t i = 0; i < bytes; i += kLine) BRAINSIM_PREFETCH(start + i);
-  if (weights == nullptr) return;
-  const char* first = reinterpret_cast<const char*>(weights + event.begin);
-  const int64_t scale = sizeof(T) / 4;
-  for (int64_t i = 0; i < bytes * scale; i += kLine) BRAINSIM_PREFETCH(first + i);
+// Bit patterns, because they are OR-ed faster than floats are compared.
+template <int64_t kSize, typename T>
+inline bool all_zero(const T* values) {
+  decltype(magnitude_bits(T{})) any = 0;
+  for (int64_t k = 0; k < kSize; ++k) any |= magnitude_bits(values[k]);
+  return any == 0;
+}
+
+inline void prefetch(const void* first, int64_t bytes) {
+  const char* address = static_cast<const char*>(first);
+  for (int64_t i = 0; i < std::min(bytes, kMaxLines * kLine); i += kLine) BRAINSIM_PREFETCH(address + i);
 }
 
 template <typename T, bool kWeighted>
-inline void deliver_row(const Rows& rows, const Event<T>& event, const T* BRAINSIM_RESTRICT weights,
+inline void prefetch_row(const Rows& rows, const T* weights, int64_t row) {
+  const int32_t begin = rows.begin(row), size = rows.end(row) - begin;
+  prefetch(rows.indices + begin, int64_t{4} * size);
+  if (kWeighted) prefetch(weights + begin, static_cast<int64_t>(sizeof(T)) * size);
+}
+
+template <typename T, bool kWeighted>
+inline void deliver_row(const Rows& rows, int64_t row, T spike, const T* BRAINSIM_RESTRICT weights,
                         T* BRAINSIM_RESTRICT out) {
-  const T value = event.value;
-  for (int32_t j = event.begin; j < event.end; ++j) {
-    const int32_t post = rows.indices[j];
-    if (rows.valid(post)) out[post] += kWeighted ? weights[j] * value : value;
+  const int32_t end = rows.end(row);
+  const auto add = [&](uint32_t post, int32_t j) {
+    if (post < static_cast<uint32_t>(rows.n_post)) out[post] += kWeighted ? weights[j] * spike : spike;
+  };
+  int32_t j = rows.begin(row);
+  for (; j + 4 <= end; j += 4) {  // the loop is bound by its loads and stores: fetch two indices with each load
+    uint64_t pairs[2];
+    std::memcpy(pairs, rows.indices + j, sizeof(pairs));
+    for (int32_t k = 0; k < 2; ++k) {
+      add(static_cast<uint32_t>(pairs[k]), j + 2 * k);
+      add(static_cast<uint32_t>(pairs[k] >> 32), j + 2 * k + 1);
+    }
   }
-}
-
-template <typename T, bool kWeighted>
-inline void deliver(const Rows& rows, const Event<T>* events, int64_t n, const T* weights, T* out) {
-  for (int64_t k = 0; k < std::min(n, kAhead); ++k) prefetch_row(rows.indices, weights, events[k]);
-  for (int64_t k = 0; k < n; ++k) {
-    if (k + kAhead < n) prefetch_row(rows.indices, weights, events[k + kAhead]);
-    deliver_row<T, kWeighted>(rows, events[k], weights, out);
-  }
+  for (; j < end; ++j) add(static_cast<uint32_t>(rows.indices[j]), j);
 }
 
 // out[post] = sum over pre of spikes[pre] * weight(pre, post). Work is proportional to the synapses of the neurons whose
 // value is not zero, plus one pass over `spikes` and `out`.
 template <typename T, bool kWeighted>
-void scatter(const Rows& rows, const T* spikes, const T* weights, T* out) {
-  std::fill(out, out + rows.n_post, T{0});
-  constexpr int64_t kBlock = kBlockBytes / sizeof(T);
-  Event<T> events[kChunk + kBlock];
+void scatter(const Rows& rows, const T* BRAINSIM_RESTRICT spikes, const T* BRAINSIM_RESTRICT weights,
+             T* BRAINSIM_RESTRICT out) {
+  int32_t spiking[kChunk + kBlock];
   int64_t n = 0;
-  const auto collect = [&](int64_t row) {
-    // Written always and kept if not zero: no branch to mispredict.
-    events[n] = {rows.begin(row), rows.end(row), spikes[row]};
-    n += spikes[row] != T{0};
+  bool clean = false;
+
+  const auto collect = [&](int64_t row, int64_t size) {
+    const int64_t before = n;
+    for (int64_t k = row; k < row + size; ++k) {  // written always and kept if not zero: no branch to mispredict
+      spiking[n] = static_cast<int32_t>(k);
+      n += magnitude_bits(spikes[k]) != 0;
+    }
+    // The first rows come from memory while the search for the others, and the cleaning of `out`, go on.
+    for (int64_t k = before; k < std::min(n, kAhead); ++k) prefetch_row<T, kWeighted>(rows, weights, spiking[k]);
   };
+  const auto deliver = [&] {
+    if (!clean) std::fill(out, out + rows.n_post, T{0});
+    clean = true;
+    for (int64_t k = 0; k < n; ++k) {
+      if (k + kAhead < n) prefetch_row<T, kWeighted>(rows, weights, spiking[k + kAhead]);
+      deliver_row<T, kWeighted>(rows, spiking[k], spikes[spiking[k]], weights, out);
+    }
+    n = 0;
+  };
+
   int64_t row = 0;
   for (; row + kBlock <= rows.n_pre; row += kBlock) {
-    if (all_zero(spikes + row)) continue;
-    for (int64_t k = 0; k < kBlock; ++k) collect(row + k);
-    if (n >= kChunk) {
-      deliver<T, kWeighted>(rows, events, n, weights, out);
-      n = 0;
-    }
+    if (all_zero<kBlock>(spikes + row)) continue;
+    for (int64_t part = row; part < row + kBlock; part += kPart)
+      if (!all_zero<kPart>(spikes + part)) collect(part, kPart);
+    if (n >= kChunk) deliver();
   }
-  for (; row < rows.n_pre; ++row) collect(row);
-  deliver<T, kWeighted>(rows, events, n, weights, out);
+  collect(row, rows.n_pre - row);
+  deliver();
 }
 
 // out[pre] = sum over post of weight(pre, post) * values[post]: the transpose of `scatter` with respect to the spikes.
