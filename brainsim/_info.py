@@ -1,0 +1,69 @@
+"""What ``brainsim info`` says: versions, devices, and what computes the event-driven operators."""
+
+import importlib.metadata
+import platform
+from typing import Any
+
+_PACKAGES = ("brainsim", "jax", "jaxlib", "equinox", "diffrax", "optax", "numpy")
+_OPTIONAL = {"matplotlib": "plot", "pynwb": "io", "nitime": "demo"}
+
+
+def versions() -> dict[str, str]:
+    """Versions of brainsim, of Python and of the packages that results depend on."""
+    return {name: _version(name) or "not installed" for name in _PACKAGES} | {"python": platform.python_version()}
+
+
+def backend() -> dict[str, Any]:
+    """Devices, and for each event-driven operator whether a compiled kernel or plain JAX computes it."""
+    import jax
+
+    from . import ops
+
+    here = jax.default_backend()
+    kernels = ops.backend() if here == "cpu" else "jax"  # the compiled kernels are for CPUs
+    operators = sorted(name for name in vars(ops) if not name.startswith("_") and name != "backend")
+    return {
+        "kernels": kernels,
+        "operators": {name: kernels for name in operators if callable(getattr(ops, name))},
+        "devices": [str(device) for device in jax.devices()],
+        "float": "float64" if jax.config.jax_enable_x64 else "float32",  # pyright: ignore[reportAttributeAccessIssue]
+    }
+
+
+def machine() -> str:
+    """The machine in a few words."""
+    import os
+
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{count} CPU core{'s' if count != 1 else ''}, {platform.machine()}, {platform.system()}"
+
+
+def info() -> dict[str, Any]:
+    """All of it, as a dict for JSON."""
+    return {
+        "versions": versions(),
+        "machine": machine(),
+        "backend": backend(),
+        "optional": {name: _version(name) for name in _OPTIONAL},
+    }
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """`info()` for people."""
+    meaning = {"ffi": "compiled C++ kernel", "jax": "plain JAX"}
+    back = found["backend"]
+    text = [f"{name:<10} {version}" for name, version in found["versions"].items()]
+    text += ["", f"{'machine':<10} {found['machine']}", f"{'devices':<10} {', '.join(back['devices'])}"]
+    text += [f"{'precision':<10} {back['float']}", f"{'kernels':<10} {back['kernels']}"]
+    text += [f"  {name:<12} {meaning.get(kind, kind)}" for name, kind in back["operators"].items()]
+    text += [""]
+    for name, version in found["optional"].items():
+        text.append(f"{name:<10} {version or f'''not installed (pip install 'brainsim[{_OPTIONAL[name]}]')'''}")
+    return text
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,211 @@
+"""Figures: functions that draw arrays on a matplotlib axis, in colours that colour-blind readers can tell apart.
+
+Needs matplotlib (``pip install 'brainsim[plot]'``); import it as ``import brainsim.plotting``. Nothing here holds
+state: `theme` is a context, and every function draws on the axis it is given.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, final
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+
+
+@final
+class Theme(NamedTuple):
+    """Colours of a figure: text, secondary text, lines of axes, background, and three to tell things apart."""
+
+    ink: str
+    soft: str
+    line: str
+    paper: str
+    first: str
+    second: str
+    third: str
+    colormap: str
+
+
+LIGHT = Theme("#1b1f24", "#5f6872", "#c9ced4", "#ffffff", "#0072b2", "#d55e00", "#009e73", "cividis")
+DARK = Theme("#e8eaed", "#9aa4ae", "#454c54", "#16191d", "#56b4e9", "#f0a04b", "#41c9a2", "cividis")
+
+
+@contextlib.contextmanager
+def theme(colours: Theme = LIGHT) -> Iterator[Theme]:
+    """Within this context, figures are made and saved in brainsim's style.
+
+    **Arguments**
+
+    - `colours`: `LIGHT` (default) or `DARK`, or a `Theme` of your own.
+
+    ```python
+    >>> from matplotlib.figure import Figure
+    >>> import brainsim.plotting as plotting
+    >>> with plotting.theme(plotting.DARK) as colours:
+    ...     axis = Figure().subplots()
+    >>> colours.first
+    '#56b4e9'
+
+    ```
+    """
+    style = {
+        "font.size": 10,
+        "axes.titlesize": 10.5,
+        "axes.titlelocation": "left",
+        "axes.titleweight": "bold",
+        "axes.labelsize": 9.5,
+        "xtick.labelsize": 8.5,
+        "ytick.labelsize": 8.5,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.linewidth": 0.8,
+        "axes.edgecolor": colours.line,
+        "axes.labelcolor": colours.soft,
+        "axes.titlecolor": colours.ink,
+        "axes.facecolor": colours.paper,
+        "figure.facecolor": colours.paper,
+        "savefig.facecolor": colours.paper,
+        "text.color": colours.ink,
+        "xtick.color": colours.line,
+        "ytick.color": colours.line,
+        "xtick.labelcolor": colours.soft,
+        "ytick.labelcolor": colours.soft,
+        "lines.linewidth": 1.4,
+        "lines.solid_capstyle": "round",
+        "savefig.dpi": 160,
+    }
+    with matplotlib.rc_context(style):  # pyright: ignore[reportArgumentType]
+        yield colours
+
+
+def raster(ax: Axes, times: np.ndarray, rows: np.ndarray | None = None, *, color: str = LIGHT.ink, size: float = 1.2):
+    """Draws spikes: a dot for each at its time and row, or, without rows, a tick as high as the axis.
+
+    **Arguments**
+
+    - `ax`: the axis.
+    - `times`: shape (spikes,), in the unit of the axis.
+    - `rows`: neuron of each spike, shape (spikes,).
+    - `color`, `size`: of a dot (points), or the width of a tick.
+    """
+    if rows is None:
+        ax.vlines(times, 0.0, 1.0, color=color, linewidth=size)
+        ax.set_ylim(-0.1, 1.1)
+        ax.set_yticks([])
+        ax.spines["left"].set_visible(False)
+        return
+    ax.plot(times, rows, ".", color=color, markersize=size, markeredgewidth=0, rasterized=True)
+
+
+def rescaling(ax: Axes, rescaled: Sequence[tuple[str, np.ndarray, str]], *, colours: Theme = LIGHT):
+    """The time-rescaling check: quantiles of rescaled intervals against those of the uniform distribution.
+
+    A correct rate makes the intervals, on its clock, exponential; mapped to (0, 1) they are uniform and the line is the
+    diagonal. The grey band holds 95 % of the correct models (Kolmogorov-Smirnov, 1.36 / sqrt(n)).
+
+    **Arguments**
+
+    - `rescaled`: for each line a label, the intervals in (0, 1), shape (n,), and a colour.
+
+    Brown, Barbieri, Ventura, Kass and Frank (2002), Neural Computation 14:325, doi:10.1162/08997660252741149.
+    """
+    smallest = min(len(values) for _, values, _ in rescaled)
+    band = 1.36 / np.sqrt(max(smallest, 1))
+    line = np.array([0.0, 1.0])
+    ax.fill_between(line, np.clip(line - band, 0, 1), np.clip(line + band, 0, 1), color=colours.line, alpha=0.35, lw=0)
+    ax.plot(line, line, color=colours.soft, lw=0.8, ls=(0, (4, 3)))
+    for label, values, color in rescaled:
+        ordered = np.sort(values)
+        ax.plot((np.arange(len(ordered)) + 0.5) / len(ordered), ordered, color=color, label=label)
+    ax.set_xlim(0, 1)
+    ax.set_ylim(0, 1)
+    ax.set_aspect("equal")
+    ax.set_xticks([0, 0.5, 1])
+    ax.set_yticks([0, 0.5, 1])
+    ax.set_xlabel("expected quantile")
+    ax.set_ylabel("observed quantile")
+
+
+def losses(ax: Axes, history: np.ndarray, *, colours: Theme = LIGHT, label: str = "loss"):
+    """Loss curves of many starts, the one that ended lowest in colour. Steps at which a start had died are left out.
+
+    **Arguments**
+
+    - `history`: shape (starts, steps).
+    - `label`: of the vertical axis.
+    """
+    history = np.atleast_2d(history)
+    last = np.where(np.isfinite(history[:, -1]), history[:, -1], np.inf)
+    best = int(np.argmin(last))
+    steps = np.arange(1, history.shape[1] + 1)
+    for k, curve in enumerate(history):
+        if k != best:
+            ax.plot(steps, curve, color=colours.line, lw=0.9)
+    ax.plot(steps, history[best], color=colours.first, lw=2.0)
+    good = history[np.isfinite(history)]
+    if good.size:  # the first steps of bad starts would flatten everything else
+        low, high = good.min(), np.quantile(good, 0.97)
+        ax.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low) + 1e-12)
+    ax.set_xlim(1, history.shape[1])
+    ax.set_xlabel("optimisation step")
+    ax.set_ylabel(label)
+
+
+def parameter_ranges(ax: Axes, names: Sequence[str], fits: Sequence[tuple[str, Any, str, str]], bounds: np.ndarray):
+    """Fitted values and intervals, each on the range that was searched (logarithmic where it spans a factor of 20).
+
+    **Arguments**
+
+    - `names`: labels with units, one for each row.
+    - `fits`: for each fit a label, an array of shape (rows, 3) of value, low and high, a colour and a marker.
+    - `bounds`: shape (rows, 2).
+    """
+    rows = np.arange(len(names))[::-1].astype(float)
+    low, high = np.asarray(bounds, float).T
+    logarithmic = (low > 0) & (high > 20 * low)
+
+    def place(x):
+        x = np.clip(np.asarray(x, float), low, high)
+        linear = (x - low) / (high - low)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(logarithmic, np.log(x / low) / np.log(high / low), linear)
+
+    soft = matplotlib.rcParams["axes.labelcolor"]
+    ax.hlines(rows, 0, 1, color=matplotlib.rcParams["axes.edgecolor"], lw=0.8, zorder=1)
+    shift = np.linspace(0.14, -0.14, len(fits)) if len(fits) > 1 else [0.0]
+    for (label, values, color, marker), dy in zip(fits, shift, strict=True):
+        values = np.asarray(values, float)
+        ax.hlines(rows + dy, place(values[:, 1]), place(values[:, 2]), color=color, lw=2.4, alpha=0.45, zorder=2)
+        ax.plot(place(values[:, 0]), rows + dy, marker, color=color, ms=5.5, zorder=3, label=label, ls="none")
+    for row, a, b in zip(rows, low, high, strict=True):
+        for x, value, side in ((-0.015, a, "right"), (1.015, b, "left")):
+            text = f"{value:,.0f}" if 1e3 <= abs(value) < 1e7 else f"{value:.3g}"
+            ax.text(x, row, text, ha=side, va="center", fontsize=7.5, color=soft)
+    ax.set_yticks(rows, names)
+    ax.tick_params(axis="y", length=0, pad=30)
+    ax.set_xticks([])
+    ax.set_xlim(-0.01, 1.01)
+    ax.set_ylim(-0.7, len(names) - 0.3)
+    for side in ("left", "bottom"):
+        ax.spines[side].set_visible(False)
+
+
+def heat_map(ax: Axes, x: np.ndarray, y: np.ndarray, z: np.ndarray, *, label: str, colours: Theme = LIGHT):
+    """A map of z over a grid, with a labelled colour bar.
+
+    **Arguments**
+
+    - `x`, `y`: the axes of the grid, shapes (nx,) and (ny,), evenly spaced.
+    - `z`: shape (nx, ny).
+    - `label`: what z is, with its unit.
+    """
+    dx, dy = (0.5 * (a[-1] - a[0]) / max(len(a) - 1, 1) or 0.5 for a in (x, y))
+    extent = (x[0] - dx, x[-1] + dx, y[0] - dy, y[-1] + dy)
+    image = ax.imshow(z.T, origin="lower", extent=extent, aspect="auto", cmap=colours.colormap)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    bar = ax.figure.colorbar(image, ax=ax, pad=0.02)
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    bar.set_label(label)
+    return image
