@@ -5,12 +5,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-from jax.core import ShapedArray as ShapedArray
+from jax.core import ShapedArray as ShapedArray, Tracer
 from jax.extend.core import Primitive as Primitive
 from jax.interpreters import ad, batching, mlir, xla
 
 Zero = ad.Zero
 is_undefined_primal = ad.is_undefined_primal
+
+
+def is_traced(x: Any) -> bool:
+    """Whether the values of `x` are unknown for now, inside of `jit`, `vmap`, `grad` and the like."""
+    return isinstance(x, Tracer)
 
 
 def define_primitive(

@@ -1,14 +1,14 @@
 """The event-driven product with a sparse matrix in compressed rows (CSR), closed under differentiation.
 
-Three primitives, all derivatives of the one trilinear form  sum_s spikes[pre(s)] · weight[s] · values[post(s)]  over the
-synapses s, so the derivatives and transposes of each are the other two:
+Three primitives, all derivatives of the one trilinear form  sum_s spikes[pre(s)] · weight[s] · values[post(s)]  over
+the synapses s, so the derivatives and transposes of each are the other two:
 
 - *scatter*: spikes, weight -> events[post]. Event-driven: rows whose spike is zero are never read.
 - *gather*: values, weight -> [pre], the transpose with respect to the spikes.
 - *outer*: spikes, values -> [synapse], the transpose with respect to the weights. Event-driven.
 
-Operands carry two batch axes, spikes [G, B, pre], values [G, B, post], weight [G, synapse]: G groups that have their own
-weights, and B vectors that share them. So `vmap` over any of them stays one call.
+Operands carry two batch axes, spikes [G, B, pre], values [G, B, post], weight [G, synapse]: G groups that have their
+own weights, and B vectors that share them. So `vmap` over any of them stays one call.
 """
 
 import functools as ft
@@ -30,8 +30,8 @@ def csr_matvec(
     $$\text{events}_j = \sum_i \sum_{s \in \text{row } i,\ \text{indices}_s = j} \text{spikes}_i \, \text{weight}_s$$
 
     Rows of neurons that do not spike are not read, so the cost is proportional to the synapses of those that do. Spikes
-    may be graded: their values are carried as they are. Differentiable in `spikes` and `weight`, any number of times, in
-    forward and reverse mode.
+    may be graded: their values are carried as they are. Differentiable in `spikes` and `weight`, any number of times,
+    in forward and reverse mode.
 
     **Arguments:**
 

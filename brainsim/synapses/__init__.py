@@ -1,5 +1,6 @@
 """Synapses: receptors on the postsynaptic side, connectivity and the rules that draw it."""
 
+from ._connectivity import CSR as CSR, Dense as Dense, Diagonal as Diagonal, Full as Full
 from ._receptors import (
     AlphaConductance as AlphaConductance,
     AlphaCurrent as AlphaCurrent,
@@ -7,4 +8,12 @@ from ._receptors import (
     DeltaCurrent as DeltaCurrent,
     ExpConductance as ExpConductance,
     ExpCurrent as ExpCurrent,
+)
+from ._wiring import (
+    AllToAll as AllToAll,
+    FixedInDegree as FixedInDegree,
+    FixedOutDegree as FixedOutDegree,
+    FixedProbability as FixedProbability,
+    FromArrays as FromArrays,
+    OneToOne as OneToOne,
 )

@@ -1,0 +1,288 @@
+"""Connectivity: linear maps from the spikes of one population to the events at another, one class per matrix layout.
+
+| layout     | the matrix                              | stores                                |
+|------------|-----------------------------------------|---------------------------------------|
+| `CSR`      | sparse                                  | its synapses, sorted by presynaptic neuron |
+| `Dense`    | dense                                   | all its entries                       |
+| `Diagonal` | square, neuron i to neuron i            | its diagonal                          |
+| `Full`     | every entry the same (or all but the diagonal) | one number                     |
+
+Weights are leaves, so they can be differentiated, batched and replaced with `equinox.tree_at`. A wiring rule (see
+`brainsim.FixedProbability` and its neighbours) draws one of these for two populations of given size.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from .. import ops
+from .._compat import is_traced
+from .._dynamics import AbstractConnectivity
+from .._typing import as_float
+
+
+def as_index(value: Any) -> Int[Array, "..."]:
+    """`value` as an int32 array; refuses what is not a whole number or would wrap around."""
+    if isinstance(value, jax.Array) and value.dtype == jnp.int32:
+        return value
+    value = np.asarray(value)
+    if value.size and not np.issubdtype(value.dtype, np.integer):
+        raise ValueError(f"indices must be integers, got {value.dtype}")
+    if value.size and (worst := max(int(value.max()), -int(value.min()))) > np.iinfo(np.int32).max:
+        raise ValueError(f"indices must fit in 32 bits, got {worst}")
+    return jnp.asarray(value.astype(np.int32))
+
+
+def check_range(name: str, index: Any, n: int) -> None:
+    """**Raises:** `ValueError` naming the first entry of `index` that is outside [0, n)."""
+    index = np.asarray(index)
+    if index.size and (index.min() < 0 or index.max() >= n):
+        at = int(np.argmax((index < 0) | (index >= n)))
+        allowed = f"0 to {n - 1}" if n else "none: the population is empty"
+        raise ValueError(f"{name}[{at}] is {index[at]}, allowed are {allowed}")
+
+
+def _check_weight(kind: str, weight: Array, *shapes: tuple[int, ...]) -> None:
+    if weight.shape not in shapes:
+        expected = " or ".join(str(list(shape)) for shape in shapes)
+        raise ValueError(f"{kind}: the weight has shape {list(weight.shape)}, expected {expected}")
+    if not is_traced(weight) and not np.isfinite(bad := np.asarray(weight).ravel()).all():
+        at = int(np.argmin(np.isfinite(bad)))
+        raise ValueError(f"{kind}: weights must be finite, number {at} is {bad[at]}")
+
+
+def _check_sizes(kind: str, *sizes: int) -> None:
+    if not all(isinstance(n, int | np.integer) and n >= 0 for n in sizes):
+        raise ValueError(f"{kind}: numbers of neurons must be whole and not negative, got {sizes}")
+
+
+def _check_spikes(connectivity: AbstractConnectivity, spikes: Array) -> None:
+    if spikes.shape != (connectivity.n_pre,):
+        kind = type(connectivity).__name__
+        raise ValueError(f"{kind}: spikes have shape {list(spikes.shape)}, expected [{connectivity.n_pre}]")
+
+
+class CSR(AbstractConnectivity):
+    r"""Sparse connectivity in compressed rows, delivered event by event: only synapses of spiking neurons are touched.
+
+    $$\text{events}_j = \sum_i \text{spikes}_i \sum_{s \in \text{row } i,\ \text{indices}_s = j} w_s$$
+
+    **Arguments:**
+
+    - `weight`: one for all synapses, or one per synapse, [nnz]; its unit is what the receptor expects.
+    - `indices`: the postsynaptic neuron of every synapse, [nnz], row after row; repetitions are multiple synapses.
+    - `indptr`: row i holds the synapses indptr[i] to indptr[i + 1], [n_pre + 1].
+    - `n_pre`, `n_post`: numbers of neurons.
+
+    A SciPy matrix in the same format fits: `CSR(m.data, m.indices, m.indptr, *m.shape)`.
+
+    **Raises:** `ValueError` for shapes that do not fit, indices out of range and weights that are not finite.
+
+    ```python
+    >>> import brainsim as bs, jax.numpy as jnp
+    >>> connect = bs.CSR([5.0, 6.0, 7.0], indices=[1, 2, 0], indptr=[0, 2, 3], n_pre=2, n_post=4)
+    >>> connect(jnp.array([1.0, 0.0])).tolist()
+    [0.0, 5.0, 6.0, 0.0]
+
+    ```
+    """
+
+    weight: Float[Array, "*nnz"]
+    indices: Int[Array, " nnz"]
+    indptr: Int[Array, " pre+1"]
+    n_pre: int = eqx.field(static=True)
+    n_post: int = eqx.field(static=True)
+
+    def __init__(self, weight: Any, indices: Any, indptr: Any, n_pre: int, n_post: int):
+        _check_sizes("CSR", n_pre, n_post)
+        self.weight, self.indices, self.indptr = as_float(weight), as_index(indices), as_index(indptr)
+        self.n_pre, self.n_post = int(n_pre), int(n_post)
+
+    def __check_init__(self):
+        if self.indices.ndim != 1 or self.indptr.shape != (self.n_pre + 1,):
+            raise ValueError(
+                f"CSR: indices and indptr have shapes {list(self.indices.shape)} and {list(self.indptr.shape)}, "
+                f"expected [nnz] and [{self.n_pre + 1}]"
+            )
+        _check_weight("CSR", self.weight, (), self.indices.shape)
+        if not is_traced(self.indices):
+            check_range("CSR: indices", self.indices, self.n_post)
+        if not is_traced(self.indptr):
+            indptr = np.asarray(self.indptr)
+            if indptr[0] != 0 or indptr[-1] != self.indices.size or (np.diff(indptr) < 0).any():
+                raise ValueError(
+                    f"CSR: indptr must rise from 0 to the number of synapses, {self.indices.size}; "
+                    f"it goes from {indptr[0]} to {indptr[-1]}"
+                )
+
+    @classmethod
+    def from_coo(cls, pre: Any, post: Any, weight: Any, n_pre: int, n_post: int) -> "CSR":
+        """From a list of synapses in any order: neuron `pre[s]` to neuron `post[s]` with `weight` or `weight[s]`.
+
+        ```python
+        >>> import brainsim as bs
+        >>> bs.CSR.from_coo(pre=[1, 0], post=[0, 2], weight=[7.0, 6.0], n_pre=2, n_post=3).as_dense().tolist()
+        [[0.0, 0.0, 6.0], [7.0, 0.0, 0.0]]
+
+        ```
+        """
+        _check_sizes("CSR", n_pre, n_post)
+        pre, post = np.asarray(as_index(pre)), np.asarray(as_index(post))
+        if pre.ndim != 1 or pre.shape != post.shape:
+            raise ValueError(
+                f"CSR: pre and post have shapes {list(pre.shape)} and {list(post.shape)}, expected one length"
+            )
+        check_range("CSR: pre", pre, n_pre)
+        check_range("CSR: post", post, n_post)
+        weight = as_float(weight)
+        _check_weight("CSR", weight, (), pre.shape)
+        order = np.lexsort((post, pre))
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(pre, minlength=n_pre))])
+        return cls(weight[order] if weight.ndim else weight, post[order], indptr, n_pre, n_post)
+
+    @classmethod
+    def from_dense(cls, matrix: Any) -> "CSR":
+        """From a matrix [pre, post]: one synapse for each entry that is not zero.
+
+        ```python
+        >>> import brainsim as bs
+        >>> bs.CSR.from_dense([[0.0, 2.0], [0.0, 0.0]]).weight.tolist()
+        [2.0]
+
+        ```
+        """
+        matrix = np.asarray(matrix)
+        if matrix.ndim != 2:
+            raise ValueError(f"CSR: expected a matrix [pre, post], got shape {list(matrix.shape)}")
+        pre, post = np.nonzero(matrix)
+        return cls.from_coo(pre, post, matrix[pre, post], *matrix.shape)
+
+    @property
+    def pre(self) -> Int[Array, " nnz"]:
+        """The presynaptic neuron of every synapse."""
+        rows = jnp.arange(self.n_pre, dtype=jnp.int32)
+        return jnp.repeat(rows, jnp.diff(self.indptr), total_repeat_length=self.indices.shape[0])
+
+    def __call__(self, spikes):
+        return ops.csr_matvec(spikes, self.weight, self.indices, self.indptr, self.n_post)
+
+    def as_dense(self):
+        return jnp.zeros((self.n_pre, self.n_post), self.weight.dtype).at[self.pre, self.indices].add(self.weight)
+
+
+class Dense(AbstractConnectivity):
+    """Dense connectivity: events = spikes @ weight, with `weight` a matrix [pre, post].
+
+    **Raises:** `ValueError` if it is not a matrix, or not finite.
+
+    ```python
+    >>> import brainsim as bs, jax.numpy as jnp
+    >>> bs.Dense([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])(jnp.array([1.0, 0.0])).tolist()
+    [1.0, 2.0, 3.0]
+
+    ```
+    """
+
+    weight: Float[Array, "pre post"]
+    n_pre: int = eqx.field(static=True)
+    n_post: int = eqx.field(static=True)
+
+    def __init__(self, weight: Any):
+        self.weight = weight = as_float(weight)
+        if weight.ndim != 2:
+            raise ValueError(f"Dense: the weight has shape {list(weight.shape)}, expected a matrix [pre, post]")
+        self.n_pre, self.n_post = weight.shape
+
+    def __check_init__(self):
+        _check_weight("Dense", self.weight, (self.n_pre, self.n_post))
+
+    def __call__(self, spikes):
+        _check_spikes(self, spikes)
+        return spikes @ self.weight
+
+    def as_dense(self):
+        return self.weight
+
+
+class Diagonal(AbstractConnectivity):
+    """Neuron i to neuron i of a population of the same size: events = weight · spikes.
+
+    **Arguments:**
+
+    - `weight`: one for all, or one per neuron, [n].
+    - `n`: the number of neurons on both sides.
+
+    **Raises:** `ValueError` if the weight has another shape, or is not finite.
+
+    ```python
+    >>> import brainsim as bs, jax.numpy as jnp
+    >>> bs.Diagonal(2.0, n=3)(jnp.array([1.0, 0.0, 1.0])).tolist()
+    [2.0, 0.0, 2.0]
+
+    ```
+    """
+
+    weight: Float[Array, "*n"]
+    n_pre: int = eqx.field(static=True)
+    n_post: int = eqx.field(static=True)
+
+    def __init__(self, weight: Any, n: int):
+        _check_sizes("Diagonal", n)
+        self.weight, self.n_pre, self.n_post = as_float(weight), int(n), int(n)
+
+    def __check_init__(self):
+        _check_weight("Diagonal", self.weight, (), (self.n_pre,))
+
+    def __call__(self, spikes):
+        _check_spikes(self, spikes)
+        return self.weight * spikes
+
+    def as_dense(self):
+        return jnp.diag(jnp.broadcast_to(self.weight, (self.n_pre,)))
+
+
+class Full(AbstractConnectivity):
+    """Every neuron to every neuron with one weight: a sum, whatever the number of synapses.
+
+    **Arguments:**
+
+    - `weight`: a single one.
+    - `n_pre`, `n_post`: numbers of neurons.
+    - `autapses`: whether neuron i reaches neuron i; without, both sides must have the same size.
+
+    **Raises:** `ValueError` if the weight is not a single finite one, or the sizes do not allow to leave out autapses.
+
+    ```python
+    >>> import brainsim as bs, jax.numpy as jnp
+    >>> bs.Full(0.5, n_pre=3, n_post=3, autapses=False)(jnp.array([1.0, 0.0, 1.0])).tolist()
+    [0.5, 1.0, 0.5]
+
+    ```
+    """
+
+    weight: Float[Array, ""]
+    n_pre: int = eqx.field(static=True)
+    n_post: int = eqx.field(static=True)
+    autapses: bool = eqx.field(static=True)
+
+    def __init__(self, weight: Any, n_pre: int, n_post: int, *, autapses: bool = True):
+        _check_sizes("Full", n_pre, n_post)
+        self.weight, self.n_pre, self.n_post, self.autapses = as_float(weight), int(n_pre), int(n_post), autapses
+
+    def __check_init__(self):
+        _check_weight("Full", self.weight, ())
+        if not self.autapses and self.n_pre != self.n_post:
+            raise ValueError(f"Full: no autapses to leave out between {self.n_pre} and {self.n_post} neurons")
+
+    def __call__(self, spikes):
+        _check_spikes(self, spikes)
+        total = jnp.broadcast_to(jnp.sum(spikes), (self.n_post,))
+        return self.weight * (total if self.autapses else total - spikes)
+
+    def as_dense(self):
+        matrix = jnp.full((self.n_pre, self.n_post), self.weight)
+        return matrix if self.autapses else jnp.where(jnp.eye(self.n_pre, dtype=bool), 0, matrix)
