@@ -1,0 +1,46 @@
+"""Every test runs against the installed package, with strict promotion, warnings as errors and two virtual devices."""
+
+import os
+import sys
+from pathlib import Path
+
+# `python -m pytest` puts the working directory first, which would import the source tree without its compiled kernels.
+# An editable install comes after the site-packages folder, and stays.
+ROOT = Path(__file__).resolve().parent.parent
+installed = next((i for i, p in enumerate(sys.path) if p.endswith("site-packages")), len(sys.path))
+sys.path[:] = [p for i, p in enumerate(sys.path) if i > installed or Path(p or ".").resolve() != ROOT]
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def x64():
+    """Double precision."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def x32():
+    """Single precision."""
+    with jax.enable_x64(False):
+        yield
+
+
+@pytest.fixture(params=[32, 64], ids=["float32", "float64"])
+def precision(request):
+    """Both precisions, one after the other."""
+    with jax.enable_x64(request.param == 64):
+        yield request.param
+
+
+@pytest.fixture
+def getkey():
+    """A function that returns a new key at every call, the same ones in every run."""
+    keys = iter(jax.random.split(jax.random.key(0), 1000))
+    return lambda: next(keys)
