@@ -1,6 +1,6 @@
 """brainsim: a differentiable brain simulator on JAX."""
 
-from . import ops as ops
+from . import io as io, losses as losses, ops as ops
 from ._dynamics import (
     AbstractConnectivity as AbstractConnectivity,
     AbstractDynamics as AbstractDynamics,
@@ -11,6 +11,7 @@ from ._dynamics import (
 )
 from ._events import Events as Events, simulate_events as simulate_events
 from ._network import Network as Network, NetworkState as NetworkState
+from ._parameters import parameters as parameters, with_params as with_params
 from ._population import Population as Population, PopulationState as PopulationState
 from ._projection import Projection as Projection
 from ._record import Record as Record, Result as Result, Snapshot as Snapshot
@@ -28,11 +29,22 @@ from ._typing import Param as Param, docs as docs, param as param, units as unit
 from .inputs import AbstractInput as AbstractInput, Poisson as Poisson, SpikeTrain as SpikeTrain
 from .neurons import AdEx as AdEx, HH as HH, Izhikevich as Izhikevich, LIF as LIF, neuron as neuron
 from .observables import cv_isi as cv_isi, rate as rate, spike_times as spike_times
+from .sweeping import Axis as Axis, sweep as sweep
 from .synapses import (
+    CSR as CSR,
+    AllToAll as AllToAll,
     AlphaConductance as AlphaConductance,
     AlphaCurrent as AlphaCurrent,
     DeltaConductance as DeltaConductance,
     DeltaCurrent as DeltaCurrent,
+    Dense as Dense,
+    Diagonal as Diagonal,
     ExpConductance as ExpConductance,
     ExpCurrent as ExpCurrent,
+    FixedInDegree as FixedInDegree,
+    FixedOutDegree as FixedOutDegree,
+    FixedProbability as FixedProbability,
+    FromArrays as FromArrays,
+    Full as Full,
+    OneToOne as OneToOne,
 )
