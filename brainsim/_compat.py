@@ -47,12 +47,14 @@ def define_primitive(
     return primitive
 
 
-def define_kernel(primitive: Primitive, reference: Callable[..., Any], target: Callable[..., str | None]) -> None:
-    """Lowers `primitive` on CPUs to the FFI target named by `target(*avals, **params)`, or to `reference` if None."""
+def define_cpu_lowering(
+    primitive: Primitive, reference: Callable[..., Any], kernel: Callable[..., str | None] | None = None
+) -> None:
+    """Lowers `primitive` on CPUs to the FFI target that `kernel(*avals, **params)` names; or to `reference` if none."""
     plain = mlir.lower_fun(reference, multiple_results=False)
 
     def lower(ctx, *operands, **params):
-        name = target(*ctx.avals_in, **params)
+        name = None if kernel is None else kernel(*ctx.avals_in, **params)
         return plain(ctx, *operands, **params) if name is None else jax.ffi.ffi_lowering(name)(ctx, *operands)
 
     mlir.register_lowering(primitive, lower, platform="cpu")
