@@ -1,0 +1,4 @@
+"""Losses: how far a model is from a recording. Each is a pure function `loss(model, recording)`."""
+
+from ._terms import Terms as Terms
+from ._voltage import voltage_mse as voltage_mse

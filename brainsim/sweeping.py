@@ -1,0 +1,271 @@
+"""Parameter sweeps: a function over named axes, vmapped in chunks, as an xarray Dataset."""
+
+import dataclasses
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ._progress import Progress, progress_bar
+from ._typing import magnitude
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_MOST = 1024  # points per chunk, unless memory says less: beyond it nothing gets faster, and the bar should move
+
+
+@final
+@dataclasses.dataclass(frozen=True, eq=False)
+class Axis:
+    """The values of one axis of a sweep, with a unit.
+
+    **Arguments:**
+
+    - `values`: shape (n,), or (n, ...) or random keys, whose coordinate is then 0 ... n - 1.
+    - `unit`: what the numbers are in, e.g. `"ms"`. Quantities in another unit are converted to it.
+    - `doc`: what the axis means, in a few words.
+
+    ```python
+    >>> import brainsim as bs
+    >>> data = bs.sweep(lambda tau: 1e3 / tau, tau=bs.Axis([5.0, 10.0], "ms"), units=dict(result="Hz"))
+    >>> data.tau.attrs["units"], data.result.attrs["units"], data.result.values.tolist()
+    ('ms', 'Hz', [200.0, 100.0])
+
+    ```
+    """
+
+    values: Any
+    unit: str = ""
+    doc: str = ""
+
+    def __post_init__(self):
+        object.__setattr__(self, "values", magnitude(self.values, self.unit))
+
+
+def sweep(
+    fn: Callable[..., Any],
+    axes: Mapping[str, Any] | None = None,
+    /,
+    *,
+    mode: str = "grid",
+    chunk: int | None = None,
+    dims: Mapping[str, tuple[str, ...]] | None = None,
+    units: Mapping[str, str] | None = None,
+    progress: Progress = True,
+    **named: Any,
+) -> "xr.Dataset":
+    """Evaluate `fn` at every point of a grid (or along zipped axes), many points at once.
+
+    `fn` is traced once, vmapped over chunks of equal size and compiled once. NaNs stay in the result.
+
+    **Main arguments:**
+
+    - `fn`: takes one value of every axis, by name; a pure JAX function. It returns a scalar, an array, or a dict of
+      them.
+    - `axes`, `named`: name to values: an array of shape (n,), or an `Axis`, which has a unit. The mapping is for names
+      that cannot be keywords: `bs.sweep(lambda **p: rate(bs.with_params(net, p)), {"E.neuron.tau": taus})`.
+
+    **Other arguments:**
+
+    - `mode`: `"grid"`, every combination (default), or `"zip"`, the axes side by side along one dimension `point`.
+    - `chunk`: how many points at once; default as many as fit into a quarter of the memory, at most 1024.
+    - `dims`: names of the dimensions of an output's own array, e.g. `dict(v=("time", "neuron"))`; default `v_0`, `v_1`.
+    - `units`: units of the outputs, e.g. `dict(rate="Hz")`.
+    - `progress`: `True` for a bar in a terminal, `False`, or a function that is called with (done, total).
+
+    **Returns:** an `xarray.Dataset` with one dimension for each axis and one variable for each output (`result`, if
+    `fn` returns a single array); units are in `attrs["units"]`.
+
+    **Raises:** `ValueError` for no or empty axes, zipped axes of different lengths, and names that clash or are
+    unknown.
+
+    ```python
+    >>> import brainsim as bs, jax.numpy as jnp
+    >>> def rate(current, tau):
+    ...     cell = bs.Population(1, bs.with_params(bs.LIF(), tau=tau))
+    ...     return bs.rate(bs.simulate(cell, 100.0, dt=0.1, inputs=current, record=dict(spikes=True)).spikes, 0.1)[0]
+    >>> data = bs.sweep(rate, current=bs.Axis([400.0, 600.0, 800.0], "pA"), tau=bs.Axis([10.0, 20.0], "ms"))
+    >>> data.result.sel(tau=20.0).values.tolist()
+    [60.0, 100.0, 130.0]
+
+    ```
+    """
+    read = {name: _Values.read(name, axis) for name, axis in {**(axes or {}), **named}.items()}
+    if not read:
+        raise ValueError("nothing to sweep: give at least one axis, e.g. bs.sweep(fn, tau=[5.0, 10.0])")
+    _check_names(fn, read)
+    lengths = {name: len(axis) for name, axis in read.items()}
+    if mode == "zip":
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"zipped axes must have equal lengths, got {_listed(lengths)}")
+        shape = (next(iter(lengths.values())),)
+    elif mode == "grid":
+        shape = tuple(lengths.values())
+    else:
+        raise ValueError(f"unknown mode {mode!r}; available: 'grid', 'zip'")
+    if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1):
+        raise ValueError(f"chunk must be a positive whole number of points, got {chunk!r}")
+
+    total = int(np.prod(shape))
+    places = np.unravel_index(np.arange(total), shape)  # of every point on every axis
+    index = dict(zip(read, places if mode == "grid" else places * len(read), strict=True))
+    outputs = _evaluate(fn, {name: axis.values for name, axis in read.items()}, index, total, chunk, progress)
+    return _dataset(read, outputs, shape, mode, dict(dims or {}), dict(units or {}))
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class _Values:
+    """The values of an axis as `fn` gets them, and as the result is labelled."""
+
+    values: Array
+    labels: np.ndarray
+    attrs: dict[str, str]
+
+    def __len__(self) -> int:
+        return self.values.shape[0]
+
+    @staticmethod
+    def read(name: str, given: Any) -> "_Values":
+        axis = given if isinstance(given, Axis) else Axis(given)
+        try:
+            values = jnp.asarray(axis.values)
+        except (TypeError, ValueError):
+            raise ValueError(f"axis {name!r} must hold numbers, got {axis.values!r}") from None
+        if values.ndim == 0:
+            raise ValueError(f"axis {name!r} must have shape (n,), got the single value {axis.values!r}")
+        if values.shape[0] == 0:
+            raise ValueError(f"axis {name!r} is empty")
+        plain = values.ndim == 1 and not jnp.issubdtype(values.dtype, jax.dtypes.prng_key)
+        labels = np.asarray(axis.values) if plain else np.arange(values.shape[0])
+        attrs = {"units": axis.unit, "long_name": axis.doc}
+        return _Values(values, labels, {k: x for k, x in attrs.items() if x})
+
+
+def _check_names(fn: Callable, axes: dict[str, _Values]) -> None:
+    """One line for an axis that `fn` does not take, or an argument that has no axis."""
+    try:
+        takes = inspect.signature(fn).parameters.values()
+    except (TypeError, ValueError):  # a callable that does not tell
+        return
+    names = [p.name for p in takes if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD, p.POSITIONAL_ONLY)]
+    needed = [p.name for p in takes if p.name in names and p.default is p.empty]
+    if not any(p.kind is p.VAR_KEYWORD for p in takes):
+        for name in axes:
+            if name not in names:
+                raise ValueError(f"the function takes no {name!r}; it takes: {', '.join(names) or 'nothing by name'}")
+    for name in needed:
+        if name not in axes:
+            raise ValueError(f"the function needs {name!r}, which has no axis; axes: {', '.join(axes)}")
+
+
+def _evaluate(
+    fn: Callable,
+    values: dict[str, Array],
+    index: dict[str, np.ndarray],
+    total: int,
+    chunk: int | None,
+    progress: Progress,
+) -> dict[str, np.ndarray]:
+    """Every output at every point, shape (total, ...)."""
+    example = {name: jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for name, x in values.items()}
+    # Traced once, with the arrays it closes over (a network's connections) as arguments instead of constants.
+    traced = eqx.filter_closure_convert(lambda point: _named(fn(**point)), example)
+    arrays, rest = eqx.partition(traced, eqx.is_array)
+
+    def at(arrays, values, index):
+        points = {name: x[index[name]] for name, x in values.items()}
+        return jax.vmap(eqx.combine(arrays, rest))(points)
+
+    def compiled(size):
+        where = {name: jax.ShapeDtypeStruct((size,), jnp.int32) for name in values}
+        return jax.jit(at).lower(arrays, values, where).compile()
+
+    size = _even(total, chunk or _MOST)
+    run = compiled(size)
+    if chunk is None and (needed := _bytes(run)) > (budget := _memory() // 4) and size > 1:
+        size = _even(total, max(1, int(size * budget / needed)))
+        run = compiled(size)
+
+    outputs: dict[str, np.ndarray] = {}
+    with progress_bar(progress, total, "sweep") as update:
+        for start in range(0, total, size):
+            stop = min(start + size, total)
+            padded = np.minimum(np.arange(start, start + size), total - 1)  # every chunk has the shape of the first
+            part = run(arrays, values, {name: np.asarray(i[padded], np.int32) for name, i in index.items()})
+            for name, x in part.items():
+                x = np.asarray(x)
+                outputs.setdefault(name, np.empty((total, *x.shape[1:]), x.dtype))[start:stop] = x[: stop - start]
+            update(stop)
+    return outputs
+
+
+def _named(output: Any) -> dict[str, Array]:
+    if hasattr(output, "_asdict"):
+        output = output._asdict()
+    named = output if isinstance(output, Mapping) else {"result": output}
+    try:
+        return {str(name): jnp.asarray(x) for name, x in named.items()}
+    except TypeError:
+        raise ValueError(f"the function must return an array or a dict of arrays, got {output!r}") from None
+
+
+def _even(total: int, most: int) -> int:
+    """The size of equal chunks of at most `most` points: as little padding as their number allows."""
+    return -(-total // -(-total // most))
+
+
+def _bytes(compiled: Any) -> int:
+    """What a compiled chunk needs besides its arguments; 0 where the backend does not say."""
+    analysis = compiled.memory_analysis()
+    return 0 if analysis is None else analysis.temp_size_in_bytes + analysis.output_size_in_bytes
+
+
+def _memory() -> int:
+    """The memory of the default device, or of this machine, in bytes."""
+    stats = jax.devices()[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"]
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        return 8 * 2**30
+
+
+def _dataset(
+    axes: dict[str, _Values],
+    outputs: dict[str, np.ndarray],
+    shape: tuple[int, ...],
+    mode: str,
+    dims: dict[str, tuple[str, ...]],
+    units: dict[str, str],
+) -> "xr.Dataset":
+    import xarray as xr  # half a second, needed only here
+
+    for what, given in (("dims", dims), ("units", units)):
+        if unknown := [name for name in given if name not in outputs]:
+            raise ValueError(f"{what} for unknown output {unknown[0]!r}; available: {', '.join(outputs)}")
+    if clash := [name for name in outputs if name in axes]:
+        raise ValueError(f"output {clash[0]!r} has the name of an axis")
+    over = tuple(axes) if mode == "grid" else ("point",)
+    coords = {name: ((name,) if mode == "grid" else over, axis.labels, axis.attrs) for name, axis in axes.items()}
+    variables = {}
+    for name, x in outputs.items():
+        own = dims.get(name, tuple(f"{name}_{i}" for i in range(x.ndim - 1)))
+        own = (own,) if isinstance(own, str) else tuple(own)
+        if len(own) != x.ndim - 1:
+            raise ValueError(f"dims[{name!r}] must name {x.ndim - 1} dimensions, of shape {x.shape[1:]}; got {own}")
+        attrs = {"units": units[name]} if name in units else {}
+        variables[name] = ((*over, *own), x.reshape(*shape, *x.shape[1:]), attrs)
+    return xr.Dataset(variables, coords)
+
+
+def _listed(lengths: dict[str, int]) -> str:
+    return ", ".join(f"{name}: {n}" for name, n in lengths.items())
