@@ -17,11 +17,12 @@ import equinox as eqx
 class NetworkState(NamedTuple):
     """The states of the populations, and the spikes that are still on their way.
 
-    `history[name]` holds the last spikes of a population, shape (longest delay in steps, n), step k in row k mod length.
+    `history[name]` holds the last spikes of a population: those of the last step, shape (n,), if no delay is longer than a
+    step; else those of as many steps as the longest delay has, shape (steps, n), step k in row k mod steps.
     """
 
     populations: dict[str, PopulationState]
-    history: dict[str, Float[Array, "delay n"]]
+    history: dict[str, Float[Array, "*delay n"]]
 
 
 class Network(AbstractNode):
@@ -109,11 +110,13 @@ class Network(AbstractNode):
     def init(self, *, dt, key=None):
         keys = {} if key is None else dict(zip(self.populations, jax.random.split(key, len(self.populations)), strict=True))
         populations = {name: p.init(dt=dt, key=keys.get(name)) for name, p in self.populations.items()}
-        history = {}
+        longest: dict[str, int] = {}
         for p in self.projections.values():
-            length = max(p.steps(dt), len(history.get(p.pre, ())))
-            dtype = jax.tree.leaves(populations[p.pre].neuron)[0].dtype
-            history[p.pre] = jnp.zeros((length, self.populations[p.pre].n), dtype)
+            longest[p.pre] = max(p.steps(dt), longest.get(p.pre, 1))
+        dtype = lambda name: jax.tree.leaves(populations[name].neuron)[0].dtype
+        # One row needs no ring, and as an array of its own it is not computed twice.
+        shape = lambda name, steps: (*([steps] if steps > 1 else []), self.populations[name].n)
+        history = {name: jnp.zeros(shape(name, steps), dtype(name)) for name, steps in longest.items()}
         return NetworkState(populations, history)
 
     def prepare(self, solver, *, dt):
@@ -143,18 +146,18 @@ class Network(AbstractNode):
         return NetworkState({name: s for name, (s, _) in stepped.items()}, history), spikes
 
 
-def _row(history: Float[Array, "delay n"], k: Array) -> Float[Array, " n"]:
+def _row(history: Float[Array, "*delay n"], k: Array) -> Float[Array, " n"]:
+    if history.ndim == 1:
+        return history
     length = history.shape[0]
-    if length == 1:
-        return history[0]
     return jax.lax.dynamic_index_in_dim(history, jax.lax.rem(k + length, jnp.asarray(length, k.dtype)), keepdims=False)
 
 
-def _set_row(history: Float[Array, "delay n"], k: Array, spikes: Float[Array, " n"]) -> Float[Array, "delay n"]:
-    length = history.shape[0]
-    if length == 1:
-        return spikes[None]
-    return jax.lax.dynamic_update_index_in_dim(history, spikes, jax.lax.rem(k, jnp.asarray(length, k.dtype)), 0)
+def _set_row(history: Float[Array, "*delay n"], k: Array, spikes: Float[Array, " n"]) -> Float[Array, "*delay n"]:
+    if history.ndim == 1:
+        return spikes
+    length = jnp.asarray(history.shape[0], k.dtype)
+    return jax.lax.dynamic_update_index_in_dim(history, spikes, jax.lax.rem(k, length), 0)
 
 
 def _names(projections: Iterable[Projection]) -> dict[str, Projection]:

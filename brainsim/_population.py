@@ -1,6 +1,6 @@
 """A population: n neurons and their receptors, as one hybrid system."""
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import diffrax
 import equinox as eqx
@@ -159,7 +159,7 @@ class Population(AbstractNode):
             affine = not self.noise and structure(field, y)[1] is None
             solver = Exact() if affine else ExponentialEuler()
         if not isinstance(solver, Exact):
-            return Prepared(solver, None)
+            return Prepared(_differentiable_both_ways(solver), None)
         if self.noise:
             raise ValueError("Exact integrates flows without noise; available: ExponentialEuler or a diffrax SDE solver")
         propagator = lambda args: Prepared(solver, solver.init(diffrax.ODETerm(self.vector_field), 0.0, dt, y, args))
@@ -194,8 +194,10 @@ class Population(AbstractNode):
             if name in inputs:
                 receptors[name], v = self.receptors[name].receive(receptors[name], get(neuron, "v"), inputs[name])
                 neuron = put(neuron, v=v)
-        hold = lambda x: jnp.where(refractory, get(before.neuron, x), get(neuron, x))
-        neuron = put(neuron, **{x: hold(x) for x in self.neuron.held})
+        for x in self.neuron.held:
+            # The slope of a held variable is 0; only an exact propagator or a delta receptor has moved it all the same.
+            if get(neuron, x) is not get(y.neuron, x) or not solver.holds:
+                neuron = put(neuron, **{x: jnp.where(refractory, get(before.neuron, x), get(neuron, x))})
 
         # jump
         silent = refractory if self.neuron.resets else refractory | (self.neuron.guard(before.neuron) >= 0)
@@ -231,10 +233,18 @@ class _Switched(eqx.Module):
 
     free: Prepared
     held: Prepared
+    holds: ClassVar[bool] = True
 
     def step(self, terms: Any, t0: Any, t1: Any, y0: Cell, args: Flow) -> Cell:
         free, held = (s.step(terms, t0, t1, y0, args) for s in (self.free, self.held))
         return jax.tree.map(lambda f, h: jnp.where(args.refractory, h, f), free, held)
+
+
+def _differentiable_both_ways(solver: diffrax.AbstractSolver) -> diffrax.AbstractSolver:
+    """A Runge-Kutta solver whose loop over stages has a forward mode too; diffrax's default is for reverse mode only."""
+    if getattr(solver, "scan_kind", "bounded") is None:
+        return eqx.tree_at(lambda s: s.scan_kind, solver, "bounded", is_leaf=lambda x: x is None)
+    return solver
 
 
 def _initial(value: Any) -> Any:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from ._numerics import phi1
+from ._numerics import phi1, phi1_times
 from ._typing import State
 
 _successful = diffrax.RESULTS.successful
@@ -76,7 +76,7 @@ class ExponentialEuler(diffrax.AbstractItoSolver):
                 return jax.tree.leaves(drift.vf(t0, y, args))[i]
 
             f, a = jax.jvp(f_i, (leaf,), (jnp.ones_like(leaf),))
-            ends.append(leaf + dt * phi1(a * dt) * f)
+            ends.append(leaf + phi1_times(a * dt, f * dt))
             slopes.append(a)
         if noise is not None:
             kicks = jax.tree.leaves(noise.vf_prod(t0, y0, args, noise.contr(t0, t1)))
@@ -214,6 +214,11 @@ class Prepared(eqx.Module):
 
     solver: diffrax.AbstractSolver
     state: PyTree
+
+    @property
+    def holds(self) -> bool:
+        """Whether a variable whose slope is masked to 0 stays put: a propagator of the unmasked flow moves it."""
+        return not isinstance(self.solver, Exact)
 
     def step(self, terms: Any, t0: Any, t1: Any, y0: State, args: Any) -> State:
         """y(t1). The state of other solvers is made afresh: a spike or a changed input invalidates a remembered slope."""

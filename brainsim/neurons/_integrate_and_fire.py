@@ -78,7 +78,7 @@ class LIF(AbstractNeuron):
         return V(v=full(n, self.v_rest))
 
     def vector_field(self, t, y, args):
-        return V(v=(self.v_rest - y.v) / self.tau + args / self.c)
+        return V(v=(self.v_rest - y.v) * (1 / self.tau) + args * (1 / self.c))  # 1 / tau: once, not once a neuron
 
     def guard(self, y):
         return y.v - self.v_th

@@ -1,7 +1,7 @@
 """Receptors: what a presynaptic event does to the neuron it arrives at.
 
 The weight of an event is the peak of the current or conductance that it causes (for the delta receptors, the size of
-the jump), as in NEST. Inhibition is a negative weight of a current, or a conductance with a low reversal potential.
+the jump), as in NEST. (The equations multiply by 1 / tau: XLA computes that once, and a quotient for every neuron.) Inhibition is a negative weight of a current, or a conductance with a low reversal potential.
 """
 
 from typing import NamedTuple
@@ -121,7 +121,7 @@ class ExpCurrent(AbstractReceptor):
         return I(i=jnp.zeros(n, self.tau.dtype))
 
     def vector_field(self, t, y, args):
-        return I(i=-y.i / self.tau)
+        return I(i=-y.i * (1 / self.tau))
 
     def current(self, y, v):
         return y.i
@@ -149,7 +149,7 @@ class AlphaCurrent(AbstractReceptor):
         return IX(i=zero, x=zero)
 
     def vector_field(self, t, y, args):
-        return IX(i=y.x - y.i / self.tau, x=-y.x / self.tau)
+        return IX(i=y.x - y.i * (1 / self.tau), x=-y.x * (1 / self.tau))
 
     def current(self, y, v):
         return y.i
@@ -182,7 +182,7 @@ class ExpConductance(AbstractReceptor):
         return G(g=jnp.zeros(n, self.tau.dtype))
 
     def vector_field(self, t, y, args):
-        return G(g=-y.g / self.tau)
+        return G(g=-y.g * (1 / self.tau))
 
     def current(self, y, v):
         return y.g * (self.e_rev - v)
@@ -212,7 +212,7 @@ class AlphaConductance(AbstractReceptor):
         return GX(g=zero, x=zero)
 
     def vector_field(self, t, y, args):
-        return GX(g=y.x - y.g / self.tau, x=-y.x / self.tau)
+        return GX(g=y.x - y.g * (1 / self.tau), x=-y.x * (1 / self.tau))
 
     def current(self, y, v):
         return y.g * (self.e_rev - v)
