@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+from jax._src.core import trace_state_clean
 from jax.core import ShapedArray as ShapedArray, Tracer
 from jax.extend.core import Primitive as Primitive
 from jax.interpreters import ad, batching, mlir, xla
@@ -16,6 +17,27 @@ is_undefined_primal = ad.is_undefined_primal
 def is_traced(x: Any) -> bool:
     """Whether the values of `x` are unknown for now, inside of `jit`, `vmap`, `grad` and the like."""
     return isinstance(x, Tracer)
+
+
+def is_outermost() -> bool:
+    """Whether no transformation is under way: what is called now is run, not traced."""
+    return trace_state_clean()
+
+
+@ft.cache
+def cpu_options() -> dict[str, bool]:
+    """Options with which XLA compiles long loops better on CPUs, if this XLA has them and runs on a CPU.
+
+    Without region analysis XLA copies every carried array that is read more than once, in every step.
+    """
+    options = {"xla_cpu_copy_insertion_use_region_analysis": True}
+    if jax.default_backend() != "cpu":
+        return {}
+    try:
+        jax.jit(lambda x: x, compiler_options=options)(0.0)
+    except (jax.errors.JaxRuntimeError, ValueError):
+        return {}
+    return options
 
 
 def define_primitive(

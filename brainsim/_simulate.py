@@ -1,5 +1,6 @@
 """`simulate`: a fixed-step run as one pure function."""
 
+import functools as ft
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from ._compat import cpu_options, is_outermost
 from ._dynamics import AbstractNode
 from ._population import Population
 from ._projection import whole
@@ -75,10 +77,11 @@ def simulate(
         state = node.init(dt=dt, key=key)
     if not isinstance(state, Snapshot):
         state = Snapshot(jnp.zeros((), jnp.int32), state)
-    return _run(node, steps, float(dt), given, records, state, solver, levels)
+    # Compiler options are for an outermost jit only.
+    compiled = _optimised() if is_outermost() else _plain
+    return compiled(node, steps, float(dt), given, records, state, solver, levels)
 
 
-@eqx.filter_jit
 def _run(
     node: AbstractNode,
     steps: int,
@@ -137,6 +140,14 @@ def _run(
         joined[name] = jax.tree.map(lambda *x: jnp.concatenate(x) if len(x) > 1 else x[0], *there)
     every = {name: r.every for name, r in records.items()}
     return Result(joined, final, state.k.astype(jnp.result_type(float)) * dt, dt, every)
+
+
+_plain = eqx.filter_jit(_run)
+
+
+@ft.cache
+def _optimised() -> Callable[..., Result]:
+    return eqx.filter_jit(_run, compiler_options=cpu_options())
 
 
 def _levels(everys: set[int], steps: int, checkpoint: int | None) -> tuple[int, ...]:
