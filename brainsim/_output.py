@@ -1,10 +1,14 @@
-"""A folder of results that appears whole or not at all, and never over somebody's files."""
+"""Results on disk: a folder that appears whole or not at all and never over somebody's files, and strict JSON."""
 
+import json
+import math
 import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Self, final
+from typing import Any, Self, final
+
+import numpy as np
 
 
 @final
@@ -45,3 +49,22 @@ class Output:
                     os.replace(file, self.final / file.name)
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def strict(value: Any) -> Any:
+    """Arrays, tuples and numbers as strict JSON has them: what is not a finite number becomes None."""
+    if isinstance(value, dict):
+        return {str(k): strict(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(v) for v in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return strict(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Writes `value` as strict JSON."""
+    path.write_text(json.dumps(strict(value), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return path

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, final
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.ticker import MaxNLocator
 
 
 @final
@@ -127,17 +129,20 @@ def rescaling(ax: Axes, rescaled: Sequence[tuple[str, np.ndarray, str]], *, colo
     ax.set_ylabel("observed quantile")
 
 
-def losses(ax: Axes, history: np.ndarray, *, colours: Theme = LIGHT, label: str = "loss"):
-    """Loss curves of many starts, the one that ended lowest in colour. Steps at which a start had died are left out.
+def losses(
+    ax: Axes, history: np.ndarray, *, colours: Theme = LIGHT, label: str = "loss", best: int | None = None
+) -> None:
+    """Loss curves of many starts, the best one in colour. Steps at which a start had died are left out.
 
     **Arguments**
 
     - `history`: shape (starts, steps).
     - `label`: of the vertical axis.
+    - `best`: index of the best start; default the one that ends lowest.
     """
     history = np.atleast_2d(history)
-    last = np.where(np.isfinite(history[:, -1]), history[:, -1], np.inf)
-    best = int(np.argmin(last))
+    if best is None:
+        best = int(np.argmin(np.where(np.isfinite(history[:, -1]), history[:, -1], np.inf)))
     steps = np.arange(1, history.shape[1] + 1)
     for k, curve in enumerate(history):
         if k != best:
@@ -148,28 +153,37 @@ def losses(ax: Axes, history: np.ndarray, *, colours: Theme = LIGHT, label: str 
         low, high = good.min(), np.quantile(good, 0.97)
         ax.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low) + 1e-12)
     ax.set_xlim(1, history.shape[1])
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("optimisation step")
     ax.set_ylabel(label)
 
 
-def parameter_ranges(ax: Axes, names: Sequence[str], fits: Sequence[tuple[str, Any, str, str]], bounds: np.ndarray):
-    """Fitted values and intervals, each on the range that was searched (logarithmic where it spans a factor of 20).
+def parameter_ranges(
+    ax: Axes,
+    names: Sequence[str],
+    fits: Sequence[tuple[str, Any, str, str]],
+    bounds: np.ndarray,
+    *,
+    logarithmic: np.ndarray | None = None,
+) -> None:
+    """Fitted values and intervals, each on the range that was searched.
 
     **Arguments**
 
     - `names`: labels with units, one for each row.
     - `fits`: for each fit a label, an array of shape (rows, 3) of value, low and high, a colour and a marker.
     - `bounds`: shape (rows, 2).
+    - `logarithmic`: shape (rows,); default where bounds are positive and span a factor of 20, as in `brainsim.fit`.
     """
     rows = np.arange(len(names))[::-1].astype(float)
     low, high = np.asarray(bounds, float).T
-    logarithmic = (low > 0) & (high > 20 * low)
+    on_log_scale = (low > 0) & (high >= 20 * low) if logarithmic is None else logarithmic
 
     def place(x):
         x = np.clip(np.asarray(x, float), low, high)
         linear = (x - low) / (high - low)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(logarithmic, np.log(x / low) / np.log(high / low), linear)
+            return np.where(on_log_scale, np.log(x / low) / np.log(high / low), linear)
 
     soft = matplotlib.rcParams["axes.labelcolor"]
     ax.hlines(rows, 0, 1, color=matplotlib.rcParams["axes.edgecolor"], lw=0.8, zorder=1)
@@ -192,7 +206,7 @@ def parameter_ranges(ax: Axes, names: Sequence[str], fits: Sequence[tuple[str, A
 
 
 def heat_map(ax: Axes, x: np.ndarray, y: np.ndarray, z: np.ndarray, *, label: str, colours: Theme = LIGHT):
-    """A map of z over a grid, with a labelled colour bar.
+    """A map of z over a grid, with a labelled colour bar (logarithmic, if z is positive over more than a decade).
 
     **Arguments**
 
@@ -202,7 +216,9 @@ def heat_map(ax: Axes, x: np.ndarray, y: np.ndarray, z: np.ndarray, *, label: st
     """
     dx, dy = (0.5 * (a[-1] - a[0]) / max(len(a) - 1, 1) or 0.5 for a in (x, y))
     extent = (x[0] - dx, x[-1] + dx, y[0] - dy, y[-1] + dy)
-    image = ax.imshow(z.T, origin="lower", extent=extent, aspect="auto", cmap=colours.colormap)
+    low, high = float(np.nanmin(z)), float(np.nanmax(z))
+    norm = LogNorm(low, high) if 0 < 10 * low < high else None
+    image = ax.imshow(z.T, origin="lower", extent=extent, aspect="auto", cmap=colours.colormap, norm=norm)
     for spine in ax.spines.values():
         spine.set_visible(False)
     bar = ax.figure.colorbar(image, ax=ax, pad=0.02)

@@ -1,6 +1,6 @@
 """What the three parts of the demo hand to the figures, the page and the report: plain records of numpy arrays."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -45,6 +45,7 @@ class LocustFit(NamedTuple):
 
     - `stimulus`: sound level around its mean, dB, one sample per `dt` ms.
     - `spikes`: all spike times, ms. The fit saw those before `split` (ms), the scores those after it.
+    - `lead`: model minus GLM on the same held-out bins, bits per spike, with the interval of the paired bootstrap.
     - `bits_own_step`: the model's score at its own time `step` (ms).
     - `loss`: the training loss of every start, shape (starts, steps), bits per spike above a constant rate, negated.
     """
@@ -57,6 +58,7 @@ class LocustFit(NamedTuple):
     split: float
     model: Prediction
     glm: Prediction
+    lead: Score
     bits_own_step: Score
     step: float
     loss: np.ndarray
@@ -65,12 +67,13 @@ class LocustFit(NamedTuple):
 
 
 class Transfer(NamedTuple):
-    """Fitted on one recording, scored on all of another."""
+    """Fitted on the first part of one recording, scored on all of another."""
 
     fitted_on: str
     scored_on: str
     model: Prediction
     glm: Prediction
+    lead: Score
 
 
 class LocustResult(NamedTuple):
@@ -109,7 +112,7 @@ class CobaResult(NamedTuple):
 
 
 class SweepResult(NamedTuple):
-    """Part 3: the network's rate over two weights, shape (w_exc, w_inh), Hz."""
+    """Part 3: the network's rate over two weights, shape (w_exc, w_inh), Hz; `seconds` include the compilation."""
 
     w_exc: np.ndarray
     w_inh: np.ndarray
@@ -119,7 +122,6 @@ class SweepResult(NamedTuple):
     skipped: float
     dt: float
     seconds: float
-    seconds_compile: float
 
 
 class DemoResult(NamedTuple):
@@ -129,6 +131,6 @@ class DemoResult(NamedTuple):
     coba: CobaResult
     sweep: SweepResult
     versions: dict[str, str]
-    backend: dict[str, str]
+    backend: dict[str, Any]
     machine: str
     seconds: float

@@ -1,0 +1,18 @@
+"""Self-contained HTML pages, shared by the demo and by ``brainsim fit``."""
+
+from ._html import (
+    ARROW as ARROW,
+    DASH as DASH,
+    MINUS as MINUS,
+    TIMES as TIMES,
+    cards as cards,
+    code as code,
+    document as document,
+    escape as escape,
+    fill as fill,
+    number as number,
+    picture as picture,
+    seconds as seconds,
+    signed as signed,
+    table as table,
+)
