@@ -1,0 +1,13 @@
+"""A hook of mkdocs: on the site, the table of public names is followed by their full documentation."""
+
+import re
+
+
+def on_page_markdown(markdown: str, *, page, **_) -> str:
+    if page.file.src_path != "api.md":
+        return markdown
+    parts = []
+    for section in re.split(r"(?m)^(?=## )", markdown):
+        names = re.findall(r"(?m)^\| `bs\.([\w.]+)` \|", section)
+        parts.append(section + "".join(f"\n::: brainsim.{name}\n    options: {{heading_level: 3}}\n" for name in names))
+    return "\n".join(parts)
