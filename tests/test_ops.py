@@ -91,9 +91,10 @@ def test_products_agree_with_the_matrix(sizes, scalar, precision):
 )
 def test_any_pattern_and_any_spikes(shape, active, dtype, seed):
     with jax.enable_x64(True):
-        s = Synapses(*shape, seed)
+        n_pre, n_post, most = shape
+        s = Synapses(n_pre, n_post, most, seed)
         spikes = (s.rng.normal(size=s.n_pre) * (s.rng.random(s.n_pre) < active)).astype(dtype)
-        weight = s.rng.normal(size=shape[0] * shape[2]).astype(dtype)  # room for the fullest rows: the rest is padding
+        weight = s.rng.normal(size=n_pre * most).astype(dtype)  # room for the fullest rows: the rest is padding
         indices = np.pad(np.asarray(s.indices), (0, len(weight) - s.nnz))
         got = bs.ops.csr_matvec(spikes, weight, indices, np.asarray(s.indptr), s.n_post)
         assert_close(got, spikes @ s.matrix(weight[: s.nnz]))
@@ -403,9 +404,9 @@ def test_abi_of_the_sources():
 
 
 def test_library_that_is_missing_or_foreign(tmp_path):
-    assert "was not built" in _library._open(tmp_path / "none.so")
+    assert "was not built" in str(_library._open(tmp_path / "none.so"))
     (tmp_path / "text.so").write_text("not a library")
-    assert "cannot be loaded" in _library._open(tmp_path / "text.so")
+    assert "cannot be loaded" in str(_library._open(tmp_path / "text.so"))
 
 
 @pytest.mark.skipif(bs.ops.backend() != "ffi", reason="needs the compiled kernels")
@@ -413,7 +414,7 @@ def test_library_of_another_version(monkeypatch):
     path = next(p for p in _library._places() if p.is_file())
     assert isinstance(_library._open(path), ctypes.CDLL)
     monkeypatch.setattr(_library, "_ABI", "another")
-    assert "these sources need 'another'" in _library._open(path)
+    assert "these sources need 'another'" in str(_library._open(path))
 
 
 WITHOUT = """

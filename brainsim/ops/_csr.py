@@ -1,14 +1,18 @@
 """The event-driven product with a sparse matrix in compressed rows (CSR), and its transposes."""
 
+from typing import TypeAlias
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from . import _csr_primitives as primitives
 
+Index: TypeAlias = Int[Array | np.ndarray, " n"]
+
 
 def csr_matvec(
-    spikes: ArrayLike, weight: ArrayLike, indices: Int[Array, " nnz"], indptr: Int[Array, " pre+1"], n_post: int
+    spikes: ArrayLike, weight: ArrayLike, indices: Index, indptr: Index, n_post: int
 ) -> Float[Array, " post"]:
     r"""The events that spikes cause: a sparse matrix in compressed rows, applied from the left to a spike vector.
 
@@ -41,9 +45,7 @@ def csr_matvec(
     return _apply(primitives.scatter, spikes, weight, indices, indptr, n_post)
 
 
-def csr_rmatvec(
-    values: ArrayLike, weight: ArrayLike, indices: Int[Array, " nnz"], indptr: Int[Array, " pre+1"]
-) -> Float[Array, " pre"]:
+def csr_rmatvec(values: ArrayLike, weight: ArrayLike, indices: Index, indptr: Index) -> Float[Array, " pre"]:
     """What each presynaptic neuron finds at its targets: the transpose of `csr_matvec` with respect to the spikes.
 
     $$y_i = \\sum_{s \\in \\text{row } i} \\text{weight}_s \\, \\text{values}_{\\text{indices}_s}$$
@@ -62,9 +64,7 @@ def csr_rmatvec(
     return _apply(primitives.gather, values, weight, indices, indptr, len(indptr) - 1)
 
 
-def csr_outer(
-    spikes: ArrayLike, values: ArrayLike, indices: Int[Array, " nnz"], indptr: Int[Array, " pre+1"]
-) -> Float[Array, " nnz"]:
+def csr_outer(spikes: ArrayLike, values: ArrayLike, indices: Index, indptr: Index) -> Float[Array, " nnz"]:
     """The product of the values at both ends of every synapse: the transpose of `csr_matvec` in the weights.
 
     $$y_s = \\text{spikes}_{\\text{pre}(s)} \\, \\text{values}_{\\text{post}(s)}$$

@@ -14,7 +14,6 @@ Weights are leaves, so they can be differentiated, batched and replaced with `eq
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -25,22 +24,21 @@ from .._dynamics import AbstractConnectivity
 from .._typing import as_float
 
 
-def as_index(value: Any) -> Int[Array, "..."]:
-    """`value` as an int32 array; refuses what is not a whole number or would wrap around."""
-    if isinstance(value, jax.Array) and value.dtype == jnp.int32:
-        return value
+def as_index(value: Any) -> Any:
+    """`value` as int32, in NumPy unless it is traced; refuses what is not a whole number or would wrap around."""
+    if is_traced(value):
+        return value.astype(jnp.int32)
     value = np.asarray(value)
     if value.size and not np.issubdtype(value.dtype, np.integer):
         raise ValueError(f"indices must be integers, got {value.dtype}")
     if value.size and (worst := max(int(value.max()), -int(value.min()))) > np.iinfo(np.int32).max:
         raise ValueError(f"indices must fit in 32 bits, got {worst}")
-    return jnp.asarray(value.astype(np.int32))
+    return value.astype(np.int32, copy=False)
 
 
 def check_range(name: str, index: Any, n: int) -> None:
     """**Raises:** `ValueError` naming the first entry of `index` that is outside [0, n)."""
-    index = np.asarray(index)
-    if index.size and (index.min() < 0 or index.max() >= n):
+    if not is_traced(index) and index.size and (index.min() < 0 or index.max() >= n):
         at = int(np.argmax((index < 0) | (index >= n)))
         allowed = f"0 to {n - 1}" if n else "none: the population is empty"
         raise ValueError(f"{name}[{at}] is {index[at]}, allowed are {allowed}")
@@ -99,25 +97,21 @@ class CSR(AbstractConnectivity):
 
     def __init__(self, weight: Any, indices: Any, indptr: Any, n_pre: int, n_post: int):
         _check_sizes("CSR", n_pre, n_post)
-        self.weight, self.indices, self.indptr = as_float(weight), as_index(indices), as_index(indptr)
-        self.n_pre, self.n_post = int(n_pre), int(n_post)
-
-    def __check_init__(self):
-        if self.indices.ndim != 1 or self.indptr.shape != (self.n_pre + 1,):
+        weight, indices, indptr = as_float(weight), as_index(indices), as_index(indptr)
+        if indices.ndim != 1 or indptr.shape != (n_pre + 1,):
             raise ValueError(
-                f"CSR: indices and indptr have shapes {list(self.indices.shape)} and {list(self.indptr.shape)}, "
-                f"expected [nnz] and [{self.n_pre + 1}]"
+                f"CSR: indices and indptr have shapes {list(indices.shape)} and {list(indptr.shape)}, "
+                f"expected [nnz] and [{n_pre + 1}]"
             )
-        _check_weight("CSR", self.weight, (), self.indices.shape)
-        if not is_traced(self.indices):
-            check_range("CSR: indices", self.indices, self.n_post)
-        if not is_traced(self.indptr):
-            indptr = np.asarray(self.indptr)
-            if indptr[0] != 0 or indptr[-1] != self.indices.size or (np.diff(indptr) < 0).any():
-                raise ValueError(
-                    f"CSR: indptr must rise from 0 to the number of synapses, {self.indices.size}; "
-                    f"it goes from {indptr[0]} to {indptr[-1]}"
-                )
+        _check_weight("CSR", weight, (), indices.shape)
+        check_range("CSR: indices", indices, n_post)
+        if not is_traced(indptr) and (indptr[0] != 0 or indptr[-1] != indices.size or (np.diff(indptr) < 0).any()):
+            raise ValueError(
+                f"CSR: indptr must rise from 0 to the number of synapses, {indices.size}; "
+                f"it goes from {indptr[0]} to {indptr[-1]}"
+            )
+        self.weight, self.indices, self.indptr = weight, jnp.asarray(indices), jnp.asarray(indptr)
+        self.n_pre, self.n_post = int(n_pre), int(n_post)
 
     @classmethod
     def from_coo(cls, pre: Any, post: Any, weight: Any, n_pre: int, n_post: int) -> "CSR":
@@ -131,11 +125,9 @@ class CSR(AbstractConnectivity):
         ```
         """
         _check_sizes("CSR", n_pre, n_post)
-        pre, post = np.asarray(as_index(pre)), np.asarray(as_index(post))
+        pre, post = as_index(pre), as_index(post)
         if pre.ndim != 1 or pre.shape != post.shape:
-            raise ValueError(
-                f"CSR: pre and post have shapes {list(pre.shape)} and {list(post.shape)}, expected one length"
-            )
+            raise ValueError(f"CSR: pre and post have shapes {list(pre.shape)} and {list(post.shape)}, not one length")
         check_range("CSR: pre", pre, n_pre)
         check_range("CSR: post", post, n_post)
         weight = as_float(weight)
@@ -195,10 +187,8 @@ class Dense(AbstractConnectivity):
         self.weight = weight = as_float(weight)
         if weight.ndim != 2:
             raise ValueError(f"Dense: the weight has shape {list(weight.shape)}, expected a matrix [pre, post]")
+        _check_weight("Dense", weight, weight.shape)
         self.n_pre, self.n_post = weight.shape
-
-    def __check_init__(self):
-        _check_weight("Dense", self.weight, (self.n_pre, self.n_post))
 
     def __call__(self, spikes):
         _check_spikes(self, spikes)
@@ -233,9 +223,7 @@ class Diagonal(AbstractConnectivity):
     def __init__(self, weight: Any, n: int):
         _check_sizes("Diagonal", n)
         self.weight, self.n_pre, self.n_post = as_float(weight), int(n), int(n)
-
-    def __check_init__(self):
-        _check_weight("Diagonal", self.weight, (), (self.n_pre,))
+        _check_weight("Diagonal", self.weight, (), (n,))
 
     def __call__(self, spikes):
         _check_spikes(self, spikes)
@@ -272,11 +260,9 @@ class Full(AbstractConnectivity):
     def __init__(self, weight: Any, n_pre: int, n_post: int, *, autapses: bool = True):
         _check_sizes("Full", n_pre, n_post)
         self.weight, self.n_pre, self.n_post, self.autapses = as_float(weight), int(n_pre), int(n_post), autapses
-
-    def __check_init__(self):
         _check_weight("Full", self.weight, ())
-        if not self.autapses and self.n_pre != self.n_post:
-            raise ValueError(f"Full: no autapses to leave out between {self.n_pre} and {self.n_post} neurons")
+        if not autapses and n_pre != n_post:
+            raise ValueError(f"Full: no autapses to leave out between {n_pre} and {n_post} neurons")
 
     def __call__(self, spikes):
         _check_spikes(self, spikes)

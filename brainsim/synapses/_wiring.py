@@ -13,7 +13,7 @@ Everything is a function of the key: the same key gives the same network, and a 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import equinox as eqx
@@ -27,7 +27,7 @@ from .._typing import as_float
 from . import _draw
 from ._connectivity import CSR, Dense, Diagonal, Full
 
-Weight: TypeAlias = ArrayLike | Callable[[np.random.Generator, int], Any]
+Weight: TypeAlias = ArrayLike | Sequence[float] | Callable[[np.random.Generator, int], Any]
 """One weight for all synapses, or a function of a NumPy generator and a size that draws one for each."""
 
 
