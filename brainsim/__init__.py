@@ -1,6 +1,6 @@
 """brainsim: a differentiable brain simulator on JAX."""
 
-from . import io as io, losses as losses, ops as ops
+from . import fitting as fitting, io as io, losses as losses, ops as ops
 from ._dynamics import (
     AbstractConnectivity as AbstractConnectivity,
     AbstractDynamics as AbstractDynamics,
@@ -26,8 +26,9 @@ from ._surrogate import (
     Triangle as Triangle,
 )
 from ._typing import Param as Param, docs as docs, param as param, units as units
+from .fitting import Fit as Fit, fit as fit
 from .inputs import AbstractInput as AbstractInput, Poisson as Poisson, SpikeTrain as SpikeTrain
-from .neurons import AdEx as AdEx, HH as HH, Izhikevich as Izhikevich, LIF as LIF, neuron as neuron
+from .neurons import HH as HH, LIF as LIF, AdEx as AdEx, Izhikevich as Izhikevich, neuron as neuron
 from .observables import cv_isi as cv_isi, rate as rate, spike_times as spike_times
 from .sweeping import Axis as Axis, sweep as sweep
 from .synapses import (

@@ -29,6 +29,7 @@ def voltage_mse(
     coupling: Any = 0.1,
     mask: tuple[float, float] = (1.0, 2.0),
     skip: float = 0.0,
+    threshold: bool | None = None,
     solver: Any = None,
 ) -> Terms:
     """The mean square error (mV²) of a neuron that is driven by a recording's stimulus and follows its voltage.
@@ -43,9 +44,9 @@ def voltage_mse(
     `fit` goes from 2/ms to 0.1/ms.
 
     A neuron with a reset (integrate-and-fire) jumps where the recording spiked instead of at its own threshold; the
-    samples around spikes, whose shape it does not model, are left out. If its flow runs through the threshold slowly
-    (as a LIF's, not as the upstroke of an AdEx), the recorded spikes also tell where the threshold is, and the
-    squared distance of v from it, half a step before each spike, is added to the sum. Neurons without a reset
+    samples around spikes, whose shape it does not model, are left out. Where the threshold is, the recorded spikes
+    tell: the squared distance of v from it, half a step before each of them, is added to the sum. (Not for an AdEx,
+    whose spike is an upstroke of its flow: where that is counted matters to nothing.) Neurons without a reset
     (Hodgkin-Huxley) are compared throughout.
 
     **Main arguments:**
@@ -59,6 +60,7 @@ def voltage_mse(
     - `coupling`: 1/ms, default 0.1.
     - `mask`: how long before and after each spike samples are left out, default 1 and 2 ms.
     - `skip`: ms at the start that are left out, default 0.
+    - `threshold`: whether spikes tell where the guard of the neuron is; default if it has a reset and an affine flow.
     - `solver`: a diffrax solver. Default as in `simulate`; exponential Euler is of first order, so for a Hodgkin-Huxley
       neuron a second-order solver such as `diffrax.Heun()` is better.
 
@@ -86,19 +88,28 @@ def voltage_mse(
     """
     data = _read(model, recording, mask, skip)
     dt, n = recording.dt, recording.n
-    gain = -jnp.expm1(-as_float(coupling) * dt)
     one = Population(1, model)
-    node = _Follower(one, gain, as_float(data.voltage[0]), _tempered(one), float(data.ceiling))
+    runaway = model.resets and not _affine(one)
+    if threshold is None:
+        threshold = model.resets and not runaway
+    gain = -jnp.expm1(-as_float(coupling) * dt)
+    node = _Follower(one, gain, as_float(data.voltage[0]), float(data.ceiling) if runaway else None, threshold)
     # Row k of what the model is told holds sample k + 1, the end of step k; there is none after the last step.
     ahead = lambda x: as_float(np.append(x[1:], x[-1]))[:, None]
     told = dict(voltage=ahead(data.voltage), use=ahead(data.use), spike=ahead(data.spike))
-    run = simulate(node, n * dt, dt, dict(current=as_float(recording.stimulus)[:, None], **told),
-                   dict(output=Record(lambda state: state.output[:, 0])), solver=_forward_mode(solver))  # fmt: skip
-    score = as_float(np.append((data.use * data.scored)[1:], 0.0))
-    spike = as_float(np.append((data.spike * data.scored)[1:], 0.0))
-    target = jnp.stack([told["voltage"][:, 0], jnp.zeros(n, score.dtype)], -1)
-    weight = jnp.stack([score, spike], -1)
-    return Terms(run["output"], lambda output: weight * (output - target) ** 2, score)
+    record = dict(v=Record(lambda state: state.v[0]))
+    if threshold:
+        record["distance"] = Record(lambda state: state.distance[0])
+    current = as_float(recording.stimulus)[:, None]
+    run = simulate(node, n * dt, dt, dict(current=current, **told), record, solver=_forward_mode(solver))
+    counted = lambda x: as_float(np.append((x * data.scored)[1:], 0.0))
+    score, target = counted(data.use), told["voltage"][:, 0]
+    if not threshold:
+        return Terms(run["v"], lambda v: score * (v - target) ** 2, score)
+    weight = jnp.stack([score, counted(data.spike)], -1)
+    target = jnp.stack([target, jnp.zeros_like(target)], -1)
+    output = jnp.stack([run["v"], run["distance"]], -1)
+    return Terms(output, lambda output: weight * (output - target) ** 2, score)
 
 
 class _Data(NamedTuple):
@@ -132,7 +143,7 @@ def _read(model: AbstractNeuron, recording: "Recording", mask: tuple[float, floa
     if not use.any():
         raise ValueError(f"no sample is farther than {mask[0]:g} ms before and {mask[1]:g} ms after a spike")
     scored = (np.arange(n) * dt >= skip).astype(float)
-    return _Data(voltage, use, spike, scored, voltage[use > 0].max() + 10.0)
+    return _Data(voltage, use, spike, scored, voltage[use > 0].max() + 3.0)
 
 
 def _upward(voltage: np.ndarray, dt: float) -> np.ndarray:
@@ -147,19 +158,20 @@ def _forward_mode(solver: Any) -> Any:
     return solver
 
 
-def _tempered(one: Population) -> bool:
-    """Whether a neuron with a reset has a nonlinear flow, which may run away where the recording did not spike."""
+def _affine(one: Population) -> bool:
+    """Whether the flow of a neuron is affine, so that it does not run away where the recording did not spike."""
     y = one._rest()
     still = Flow(jnp.zeros(1, get(y.neuron, "v").dtype), jnp.zeros(1, bool))
-    return one.neuron.resets and structure(lambda y: one.vector_field(0.0, y, still), y)[1] is not None
+    return structure(lambda y: one.vector_field(0.0, y, still), y)[1] is None
 
 
 class _State(NamedTuple):
-    """`output`: the predicted potential, and its distance from the threshold if that is sharp, mV, shape (1, 2)."""
+    """`v`: the predicted potential, mV; `distance`: how far it is from the threshold, halfway through the step, mV."""
 
     neuron: State
     refractory: Int[Array, " 1"]
-    output: Float[Array, "1 2"]
+    v: Float[Array, " 1"]
+    distance: Float[Array, " 1"]
 
 
 class _Follower(AbstractNode):
@@ -168,8 +180,8 @@ class _Follower(AbstractNode):
     one: Population
     gain: Array
     first: Array
-    tempered: bool = eqx.field(static=True)
-    ceiling: float = eqx.field(static=True)
+    ceiling: float | None = eqx.field(static=True)
+    threshold: bool = eqx.field(static=True)
 
     inputs = property(lambda self: dict(current=1, voltage=1, use=1, spike=1))
     sizes = property(lambda self: {"": 1})
@@ -177,48 +189,45 @@ class _Follower(AbstractNode):
 
     def init(self, *, dt, key=None):
         y = self.one.init(dt=dt).neuron
-        v = get(y, "v")
-        y = put(y, v=jnp.broadcast_to(self.first, (1,)).astype(v.dtype))
-        return _State(y, jnp.zeros(1, jnp.int32), jnp.zeros((1, 2), v.dtype))
+        v = jnp.broadcast_to(self.first, (1,)).astype(get(y, "v").dtype)
+        return _State(put(y, v=v), jnp.zeros(1, jnp.int32), v, jnp.zeros_like(v))
 
     def prepare(self, solver, *, dt):
         return self.one.prepare(solver, dt=dt)
 
     def vector_field(self, t: Any, y: Cell, args: Flow) -> Cell:
-        """The neuron's flow. A steep upstroke grows logarithmically instead, or one step would overflow."""
+        """The neuron's flow, without the runaway of an upstroke that the recording does not have.
+
+        No sample between spikes lies above the ceiling. What the flow does there is of no interest, but a single step
+        of it would overflow, and its derivatives sooner.
+        """
+        if self.ceiling is None:
+            return self.one.vector_field(t, y, args)
+        y = y._replace(neuron=put(y.neuron, v=jnp.minimum(get(y.neuron, "v"), self.ceiling)))
         d = self.one.vector_field(t, y, args)
-        if not self.tempered:
-            return d
         return d._replace(neuron=put(d.neuron, v=_logarithmic_above(100.0, 100.0, get(d.neuron, "v"))))
 
     def step(self, k, dt, state, inputs, solver):
         neuron, refractory = self.one.neuron, state.refractory > 0
-        v0 = get(state.neuron, "v")
-        start = jnp.zeros((), v0.dtype)
+        start = jnp.zeros((), state.v.dtype)
         args = Flow(inputs["current"], refractory)
         y = solver.step(diffrax.ODETerm(self.vector_field), start, start + dt, Cell(state.neuron, {}), args).neuron
         y = put(y, **{x: jnp.where(refractory, get(state.neuron, x), get(y, x)) for x in neuron.held})
         v = get(y, "v")
-        if self.tempered:  # beyond what was recorded between spikes, on the way to a spike that the cell did not fire
-            v = _logarithmic_above(self.ceiling, 2.0, v)
-        distance = self._distance(y, v0, v, inputs["current"], dt) if neuron.resets else jnp.zeros_like(v)
+        if self.ceiling is not None:
+            v = _logarithmic_above(self.ceiling, 1.0, v)
+        distance = state.distance
+        if self.threshold:
+            guard = lambda v: neuron.guard(put(y, v=v))
+            height, slope = jax.jvp(guard, (0.5 * (get(state.neuron, "v") + v),), (jnp.ones_like(v),))
+            distance = height / slope
         y = put(y, v=v + self.gain * inputs["use"] * (inputs["voltage"] - v))
         rest = jnp.maximum(state.refractory - 1, 0)
         if neuron.resets:
             spiked = inputs["spike"] > 0
             y = jax.tree.map(lambda new, old: jnp.where(spiked, new, old), neuron.reset(y), y)
             rest = jnp.where(spiked, jnp.round(neuron.t_ref / dt).astype(jnp.int32), rest)
-        return _State(y, rest, jnp.stack([v, distance], -1)), v
-
-    def _distance(self, y: State, v0: Array, v: Array, current: Array, dt: float) -> Array:
-        """How far v is, halfway through the step, from where the guard would spike; 0 if that is not sharp."""
-        guard = lambda v: self.one.neuron.guard(put(y, v=v))
-        height, slope = jax.jvp(guard, (v,), (jnp.ones_like(v),))
-        threshold = v - height / jnp.where(slope == 0, 1, slope)
-        fixed = jax.lax.stop_gradient((self.one.neuron, put(y, v=threshold), current))
-        rise = dt * get(fixed[0].vector_field(0.0, *fixed[1:]), "v")
-        sharp = jnp.where(slope == 0, 0, 1 / (1 + (rise / 5.0) ** 2))
-        return jnp.where(sharp > 0.01, sharp, 0) * (0.5 * (v0 + v) - threshold)
+        return _State(y, rest, v, distance), v
 
 
 def _logarithmic_above(limit: float, scale: float, x: Array) -> Array:
