@@ -72,11 +72,26 @@ def define_primitive(
 def define_cpu_lowering(
     primitive: Primitive, reference: Callable[..., Any], kernel: Callable[..., str | None] | None = None
 ) -> None:
-    """Lowers `primitive` on CPUs to the FFI target that `kernel(*avals, **params)` names; or to `reference` if none."""
+    """Lowers `primitive` on CPUs to the FFI target that `kernel(*avals, **params)` names; or to `reference` if none.
+
+    Batch axes of length one are not handed to the target: XLA keeps a loop's arrays in place only if their shape is
+    the same inside and outside of the call.
+    """
     plain = mlir.lower_fun(reference, multiple_results=False)
 
     def lower(ctx, *operands, **params):
         name = None if kernel is None else kernel(*ctx.avals_in, **params)
-        return plain(ctx, *operands, **params) if name is None else jax.ffi.ffi_lowering(name)(ctx, *operands)
+        if name is None:
+            return plain(ctx, *operands, **params)
+        out = ctx.avals_out[0]
+        single = all(n == 1 for x in (*ctx.avals_in, out) for n in x.shape[:-1])
+
+        def call(*arrays):
+            if single:
+                arrays = [x.reshape(x.shape[-1:]) for x in arrays]
+            result = jax.ShapeDtypeStruct(out.shape[-1:] if single else out.shape, out.dtype)
+            return jax.ffi.ffi_call(name, result)(*arrays).reshape(out.shape)
+
+        return mlir.lower_fun(call, multiple_results=False)(ctx, *operands)
 
     mlir.register_lowering(primitive, lower, platform="cpu")

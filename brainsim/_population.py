@@ -80,10 +80,12 @@ class Population(AbstractNode):
                 raise ValueError(f"receptor {name!r} must be a receptor such as ExpCurrent(), got {receptor!r}")
             if "." in name or name == "current":
                 raise ValueError(f"{name!r} cannot name a receptor: no dots, and 'current' is the input current")
-        shapes = jax.tree.map(lambda x: x.shape, eqx.filter(self.neuron, eqx.is_array))
-        y = jax.eval_shape(lambda: self.neuron.init(self.n)) if _fits(shapes, self.n) else None
-        if y is None:
-            raise ValueError(f"parameters must be scalars or have shape ({self.n},), got {self.neuron}")
+        for what, model in (("the neuron", self.neuron), *((f"receptor {k!r}", r) for k, r in self.receptors.items())):
+            for path, x in jax.tree_util.tree_leaves_with_path(eqx.filter(model, eqx.is_array)):
+                if x.shape not in ((), (self.n,)):
+                    raise ValueError(f"parameters must be scalars or have shape ({self.n},), but "
+                                     f"{jax.tree_util.keystr(path)[1:]} of {what} has shape {x.shape}")  # fmt: skip
+        y = jax.eval_shape(lambda: self.neuron.init(self.n))
         for what in ("initial", "noise"):
             for name, value in getattr(self, what).items():
                 if name not in variables(y):
@@ -249,8 +251,3 @@ def _differentiable_both_ways(solver: diffrax.AbstractSolver) -> diffrax.Abstrac
 
 def _initial(value: Any) -> Any:
     return value if callable(value) else as_float(value)
-
-
-def _fits(shapes: Any, n: int) -> bool:
-    """Whether every shape is that of a scalar or of one value per neuron."""
-    return all(s in ((), (n,)) for s in jax.tree.leaves(shapes, is_leaf=lambda s: isinstance(s, tuple)))

@@ -99,7 +99,7 @@ class _Convert:
         value = magnitude(value, self.unit)
         try:
             return as_float(value)
-        except TypeError:
+        except (TypeError, ValueError):
             raise ValueError(f"expected a number or an array in {self.unit!r}, got {value!r}") from None
 
 

@@ -4,6 +4,7 @@
 //   scatter: spikes [G, B, n_pre],  weights [G, nnz] -> [G, B, n_post]
 //   gather:  values [G, B, n_post], weights [G, nnz] -> [G, B, n_pre]
 //   outer:   spikes [G, B, n_pre],  values [G, B, n_post] -> [G, nnz]
+// Where G = B = 1 the batch axes may be left out altogether.
 // `_unit` forms have no weights: every synapse has weight one. All take indices [nnz] and indptr [n_pre + 1], int32.
 
 #include <algorithm>
@@ -37,14 +38,30 @@ bool has_shape(const Any& array, std::initializer_list<int64_t> shape) {
   return std::equal(dims.begin(), dims.end(), shape.begin(), shape.end());
 }
 
+// A vector [G, B, n], or [n] for G = B = 1; the size of any other is -1.
+struct Vectors {
+  int64_t groups = 1, batch = 1, size = -1;
+
+  explicit Vectors(const Any& array) {
+    const auto dims = array.dimensions();
+    if (dims.size() == 3) groups = dims[0], batch = dims[1], size = dims[2];
+    if (dims.size() == 1) size = dims[0];
+  }
+};
+
+bool per_synapse(const Any& array, int64_t groups, int64_t nnz) {
+  return has_shape(array, {groups, nnz}) || (groups == 1 && has_shape(array, {nnz}));
+}
+
 // Reads the sizes from `pre` [G, B, n_pre] and `post` [G, B, n_post], and checks every array against them.
 ffi::Error check(const Any& pre, const Any& post, const Any* weights, const Any& indices, const Any& indptr,
                  Problem* problem) {
   const auto invalid = [](const char* what) { return ffi::Error::InvalidArgument(std::string("brainsim CSR: ") + what); };
-  if (pre.dimensions().size() != 3 || post.dimensions().size() != 3) return invalid("vectors must have three axes");
-  const int64_t groups = pre.dimensions()[0], batch = pre.dimensions()[1], n_pre = pre.dimensions()[2];
-  const int64_t n_post = post.dimensions()[2], nnz = static_cast<int64_t>(indices.element_count());
-  if (!has_shape(post, {groups, batch, n_post})) return invalid("both vectors must have the same batch axes");
+  const Vectors from(pre), to(post);
+  if (from.size < 0 || to.size < 0) return invalid("vectors must have one axis or three");
+  const int64_t groups = from.groups, batch = from.batch, n_pre = from.size, n_post = to.size;
+  const int64_t nnz = static_cast<int64_t>(indices.element_count());
+  if (to.groups != groups || to.batch != batch) return invalid("both vectors must have the same batch axes");
   if (indices.element_type() != ffi::S32 || indptr.element_type() != ffi::S32)
     return invalid("indices and indptr must be int32");
   if (!has_shape(indices, {nnz})) return invalid("indices must have one axis");
@@ -53,7 +70,7 @@ ffi::Error check(const Any& pre, const Any& post, const Any* weights, const Any&
   if (post.element_type() != pre.element_type()) return invalid("vectors must have the same type");
   if (weights != nullptr) {
     if (weights->element_type() != pre.element_type()) return invalid("weights must have the type of the vectors");
-    if (!has_shape(*weights, {groups, nnz})) return invalid("weights must have one entry per synapse");
+    if (!per_synapse(*weights, groups, nnz)) return invalid("weights must have one entry per synapse");
   }
   *problem = {{static_cast<const int32_t*>(indices.untyped_data()), static_cast<const int32_t*>(indptr.untyped_data()),
                nnz, n_pre, n_post},
@@ -119,7 +136,7 @@ ffi::Error gather_impl(const Any& values, const Any* weights, const Any& indices
 ffi::Error outer_impl(const Any& spikes, const Any& values, const Any& indices, const Any& indptr, const Any& out) {
   Problem p;
   if (ffi::Error error = check(spikes, values, nullptr, indices, indptr, &p); error.failure()) return error;
-  if (!has_shape(out, {p.groups, p.rows.nnz}) || out.element_type() != spikes.element_type())
+  if (!per_synapse(out, p.groups, p.rows.nnz) || out.element_type() != spikes.element_type())
     return ffi::Error::InvalidArgument("brainsim CSR: the result must have one entry per synapse");
   return dispatch(spikes, [&](auto zero) {
     using T = decltype(zero);
@@ -164,4 +181,4 @@ BRAINSIM_HANDLER(brainsim_csr_gather_unit, gather_unit, BRAINSIM_THREE)
 BRAINSIM_HANDLER(brainsim_csr_outer, outer_weights, BRAINSIM_FOUR)
 
 // The Python side refuses a library built from other sources than its own; see ops/_library.py.
-BRAINSIM_EXPORT const char* brainsim_abi() { return "csr-1"; }
+BRAINSIM_EXPORT const char* brainsim_abi() { return "csr-2"; }
