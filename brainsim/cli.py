@@ -86,7 +86,9 @@ def _add_fit(commands) -> None:
     fit.add_argument(
         "recording", help="an .nwb, .csv, .tsv, .txt or .npz file; names of columns carry units: current_pA"
     )
-    fit.add_argument("--model", required=True, help="adex, escape, hh, izhikevich or lif")
+    fit.add_argument(
+        "--model", required=True, help="for a voltage: adex, hh, izhikevich, lif; for spikes: auditory, escape, gif"
+    )
     fit.add_argument(
         "--free",
         action="append",
@@ -94,7 +96,7 @@ def _add_fit(commands) -> None:
         help="parameters to fit and their bounds; may be repeated",
     )
     fit.add_argument("--fix", action="append", metavar="NAME=VALUE,...", help="values of parameters that stay fixed")
-    fit.add_argument("--loss", choices=("voltage", "spikes"), help="what is compared (default: voltage, if recorded)")
+    fit.add_argument("--loss", choices=("voltage", "spikes"), help="what is compared (default: what the model is for)")
     fit.add_argument(
         "--starts", type=int, default=16, metavar="N", help="random starting points (default: %(default)s)"
     )

@@ -224,7 +224,7 @@ FILES = [
     ("time_ms,current_kg\n0,1\n1,1\n", ["unknown unit 'kg'", "A, uA, nA, pA"]),
     ("time_ms,current_pA,voltage_mV\n0,1,1\n1,1,1\n5,1,1\n", ["not uniform"]),
     ("time_ms,voltage_mV\n0,1\n1,1\n", ["no stimulus"]),
-    ("time_ms,current_pA\n0,1\n1,1\n", ["the recording has no spikes", "a stimulus only"]),
+    ("time_ms,current_pA\n0,1\n1,1\n", ["the recording has no voltage", "a stimulus only"]),
 ]
 
 
@@ -288,3 +288,33 @@ def test_coincidence_is_one_for_equal_trains_and_zero_for_chance():
     assert coincidence(trains[0], trains[0] + 1.0, 1e6) > 0.99
     assert abs(coincidence(trains[0], trains[1], 1e6)) < 0.05
     assert np.isnan(coincidence(trains[0][:0], trains[1], 1e6))
+
+
+def test_fit_of_spikes_gives_bits_per_spike(capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    rng = np.random.default_rng(0)
+    slow = np.repeat(rng.normal(size=40), 50)
+    rate = 0.02 * np.exp(1.2 * slow)  # 1/ms
+    times = np.flatnonzero(rng.random(2000) < rate) + 1.0
+    path = write_recording(Recording(dt=1.0, stimulus=100.0 * slow, spike_times=times), tmp_path / "cell.npz")
+    options = ["--model", "escape", "--free", "v_th=-80:-40,delta_u=0.5:20", "--fix", "t_ref=0,tau=2"]
+    _refuses(capsys, "fit", str(path), *options, "--loss", "voltage", words=("has no voltage", "spikes", "cell.npz"))
+    out = tmp_path / "out"
+    code, said, err = _run(capsys, "fit", str(path), *options, "--starts", "3", "--steps", "8", "--out", str(out))
+    assert code == 0, err
+    assert "held-out bits per spike" in said
+    found = json.loads((out / "fit.json").read_text())
+    assert 0.2 < found["scores_held_out"]["bits_per_spike"] < 2.0
+    assert "Python" in (out / "index.html").read_text(encoding="utf-8")
+
+
+def test_bits_per_spike_of_a_constant_rate_are_zero():
+    from types import SimpleNamespace
+
+    from brainsim._fit_command._score import bits_per_spike
+
+    spikes = np.arange(25.0, 1000.0, 50.0)
+    recording = Recording(dt=1.0, stimulus=np.zeros(1000), spike_times=spikes)
+    poisson = brainsim.neurons.EscapeLIF(v_th=-70.0, tau_0=50.0, t_ref=0.0)
+    fit = SimpleNamespace(model=poisson, split=800.0)
+    assert bits_per_spike(fit, recording, brainsim.losses.spike_log_likelihood) == pytest.approx(0.0, abs=1e-5)

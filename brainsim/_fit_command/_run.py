@@ -16,12 +16,20 @@ from .._output import write_json
 from .._parameters import find, leaves, with_params
 from ..fitting import Fit, fit
 from ..io import Recording, RecordingError, read_recording
-from ..neurons import HH, LIF, AdEx, Izhikevich
+from ..neurons import GIF, HH, LIF, AbstractEscapeNeuron, AdEx, AuditoryReceptor, EscapeLIF, Izhikevich
 from ._ask import bounds, values
 from ._page import command, write_page
 from ._score import FreeRun, bits_per_spike, coincidence, free_run, recorded_spikes
 
-MODELS: dict[str, Callable[[], Any]] = {"adex": AdEx, "hh": HH, "izhikevich": Izhikevich, "lif": LIF}
+MODELS: dict[str, Callable[[], Any]] = {
+    "adex": AdEx,
+    "auditory": AuditoryReceptor,
+    "escape": EscapeLIF,
+    "gif": GIF,
+    "hh": HH,
+    "izhikevich": Izhikevich,
+    "lif": LIF,
+}
 
 
 def run_fit(arguments: argparse.Namespace, out: Path) -> list[str]:
@@ -40,7 +48,7 @@ def run_fit(arguments: argparse.Namespace, out: Path) -> list[str]:
         if parameter in fixed:
             raise ValueError(f"parameter '{parameter}' is both free and fixed")
     recording = _read(arguments)
-    loss, kind = _loss(arguments.loss, recording)
+    loss, kind = _loss(arguments.recording, arguments.loss, model, recording)
     found = fit(
         model,
         recording,
@@ -78,13 +86,13 @@ def _read(arguments: argparse.Namespace) -> Recording:
     return recording
 
 
-def _loss(asked: str | None, recording: Recording) -> tuple[Any, str]:
-    """The loss for `fit` (None is its default), and which kind it is."""
+def _loss(path: str, asked: str | None, model: Any, recording: Recording) -> tuple[Any, str]:
+    """The loss for `fit` (None is its default, for a voltage), and which kind it is."""
     has = {"voltage": recording.voltage is not None, "spikes": recording.spike_times is not None}
-    kind = asked or ("voltage" if has["voltage"] else "spikes")
+    kind = asked or ("spikes" if isinstance(model, AbstractEscapeNeuron) else "voltage")
     if not has[kind]:
         there = [name for name, is_there in has.items() if is_there]
-        what = f"{recording.source}: " + (f"--loss {asked}: " if asked else "")
+        what = f"{path}: " + (f"--loss {asked}: " if asked else "")
         raise ValueError(f"{what}the recording has no {kind}; it has {', '.join(there) or 'a stimulus only'}")
     return (None if kind == "voltage" else losses.spike_log_likelihood), kind
 
