@@ -57,12 +57,21 @@ inline uint64_t magnitude_bits(double x) {
   return bits & 0x7fffffffffffffffull;
 }
 
-// Bit patterns, because they are OR-ed faster than floats are compared.
+// Bit patterns are OR-ed, 16 bytes at a time: faster than floats are compared.
 template <int64_t kSize, typename T>
 inline bool all_zero(const T* values) {
+#if defined(__GNUC__) || defined(__clang__)
+  typedef uint64_t Pair __attribute__((vector_size(16), aligned(4), may_alias));
+  constexpr uint64_t kMagnitude = sizeof(T) == 4 ? 0x7fffffff7fffffffull : 0x7fffffffffffffffull;
+  const Pair* pairs = reinterpret_cast<const Pair*>(values);
+  Pair any = pairs[0];
+  for (int64_t k = 1; k < kSize * static_cast<int64_t>(sizeof(T)) / 16; ++k) any |= pairs[k];
+  return ((any[0] | any[1]) & kMagnitude) == 0;
+#else
   decltype(magnitude_bits(T{})) any = 0;
   for (int64_t k = 0; k < kSize; ++k) any |= magnitude_bits(values[k]);
   return any == 0;
+#endif
 }
 
 inline void prefetch(const void* first, int64_t bytes) {
