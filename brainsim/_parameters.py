@@ -118,9 +118,10 @@ def with_params(model: M, values: Mapping[str, Any] | None = None, /, **named: A
         if leaf.index in seen:
             raise ValueError(f"parameter {leaf.path!r} is named twice, as {seen[leaf.index]!r} and {name!r}")
         seen[leaf.index] = name
+        value = magnitude(value, leaf.unit)
         try:
-            new = jnp.asarray(magnitude(value, leaf.unit), leaf.value.dtype)
-        except TypeError:
+            new = jnp.asarray(value, leaf.value.dtype)
+        except (TypeError, ValueError):
             raise ValueError(f"parameter {leaf} must be a number or an array, got {value!r}") from None
         if new.shape not in ((), leaf.value.shape):
             raise ValueError(f"parameter {leaf} must be a scalar or have shape {leaf.value.shape}, got {new.shape}")

@@ -135,10 +135,10 @@ class _Values:
     @staticmethod
     def read(name: str, given: Any) -> "_Values":
         axis = given if isinstance(given, Axis) else Axis(given)
-        try:
-            values = jnp.asarray(axis.values)
-        except (TypeError, ValueError):
-            raise ValueError(f"axis {name!r} must hold numbers, got {axis.values!r}") from None
+        values = axis.values if isinstance(axis.values, jax.Array) else np.asarray(axis.values)
+        if not isinstance(values, jax.Array) and values.dtype.kind not in "biuf":
+            raise ValueError(f"axis {name!r} must hold numbers, got {axis.values!r}")
+        values = jnp.asarray(values)
         if values.ndim == 0:
             raise ValueError(f"axis {name!r} must have shape (n,), got the single value {axis.values!r}")
         if values.shape[0] == 0:
@@ -177,7 +177,14 @@ def _evaluate(
     """Every output at every point, shape (total, ...)."""
     example = {name: jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for name, x in values.items()}
     # Traced once, with the arrays it closes over (a network's connections) as arguments instead of constants.
-    traced = eqx.filter_closure_convert(lambda point: _named(fn(**point)), example)
+    names: list[str] = []
+
+    def called(point):
+        output = _named(fn(**point))
+        names.extend(output)  # in the order that `fn` has; a dict comes out of JAX sorted
+        return output
+
+    traced = eqx.filter_closure_convert(called, example)
     arrays, rest = eqx.partition(traced, eqx.is_array)
 
     def at(arrays, values, index):
@@ -204,7 +211,7 @@ def _evaluate(
                 x = np.asarray(x)
                 outputs.setdefault(name, np.empty((total, *x.shape[1:]), x.dtype))[start:stop] = x[: stop - start]
             update(stop)
-    return outputs
+    return {name: outputs[name] for name in names}
 
 
 def _named(output: Any) -> dict[str, Array]:
