@@ -27,6 +27,35 @@ def _say(ax: Axes, x: float, y: float, text: str, color: str, **more) -> None:
     ax.text(x, y, text, color=color, transform=ax.transAxes, fontsize=9, fontweight="bold", **more)
 
 
+def overview(result: DemoResult, colours: Theme) -> Figure:
+    """The three parts at a glance: a prediction, a network, a map."""
+    figure = _figure(2.9)
+    left, middle, right = figure.subplots(1, 3, width_ratios=[1.25, 1.0, 1.0])
+    fit = result.locust.recordings[0]
+    start, span = fit.split + 200.0, 120.0
+    bins = np.arange(len(fit.model.rate)) + 0.5
+    shown = (bins >= start) & (bins < start + span)
+    left.fill_between(bins[shown] - start, fit.model.rate[shown], color=colours.first, lw=0, alpha=0.9)
+    top = 1.3 * float(np.max(fit.model.rate[shown], initial=1.0))
+    spikes = fit.spikes[(fit.spikes >= start) & (fit.spikes < start + span)] - start
+    left.vlines(spikes, 0.86 * top, 0.96 * top, color=colours.ink, lw=1.2)
+    left.set(xlim=(0, span), ylim=(0, top), xlabel="time (ms)", ylabel="predicted rate (Hz)")
+    left.set_title("A neuron, predicted")
+    coba = result.coba
+    window = min(200.0, coba.duration)
+    recent = (coba.spike_times > coba.duration - window) & (coba.spike_ids % 8 == 0)
+    for some, color in ((coba.spike_ids < coba.n_e, colours.first), (coba.spike_ids >= coba.n_e, colours.second)):
+        times = coba.spike_times[recent & some] - (coba.duration - window)
+        raster(middle, times, coba.spike_ids[recent & some], color=color, size=2.4)
+    middle.set(xlim=(0, window), ylim=(-20, coba.n_e + coba.n_i + 20), xlabel="time (ms)", ylabel="neuron")
+    middle.set_title("A network, simulated")
+    sweep = result.sweep
+    heat_map(right, sweep.w_exc, sweep.w_inh, sweep.rate_hz, label="rate (Hz)", colours=colours)
+    right.set(xlabel="excitatory weight (nS)", ylabel="inhibitory weight (nS)")
+    right.set_title("Its weights, swept")
+    return figure
+
+
 def response(fit: LocustFit, colours: Theme) -> Figure:
     """Held-out sound, spikes and predicted rates of one recording."""
     figure = _figure(4.6)
@@ -165,7 +194,10 @@ def sweep_map(sweep: SweepResult, colours: Theme) -> Figure:
 
 def figures(result: DemoResult) -> dict[str, Callable[[Theme], Figure]]:
     """All figures of the demo by the name of their file."""
-    drawn: dict[str, Callable[[Theme], Figure]] = {"locust_scores": lambda c: scores(result, c)}
+    drawn: dict[str, Callable[[Theme], Figure]] = {
+        "overview": lambda c: overview(result, c),
+        "locust_scores": lambda c: scores(result, c),
+    }
     for fit in result.locust.recordings:
         drawn[f"locust_{fit.name}"] = lambda c, fit=fit: response(fit, c)
     return drawn | {

@@ -23,6 +23,7 @@ def write_page(result: DemoResult, out: Path, *, progress: Report = silent) -> P
         alt, caption = captions[name]
         pictures[name] = picture(draw, out / f"{name}.png", alt=alt, caption=caption, half="map" in name)
     responses = "".join(pictures.pop(f"locust_{fit.name}") for fit in result.locust.recordings)
+    top = pictures.pop("overview")
     body = fill(
         "_demo/page.html",
         responses=responses,
@@ -32,7 +33,7 @@ def write_page(result: DemoResult, out: Path, *, progress: Report = silent) -> P
         **_sweep(result.sweep),
     )
     versions = ", ".join(f"{escape(k)} {escape(v)}" for k, v in result.versions.items())
-    page = document("brainsim demo", _header(result), body, fill("_demo/footer.html", versions=versions))
+    page = document("brainsim demo", _header(result) + top, body, fill("_demo/footer.html", versions=versions))
     path = out / "index.html"
     path.write_text(page, encoding="utf-8")
     return path
@@ -167,6 +168,11 @@ def _captions(result: DemoResult) -> dict[str, tuple[str, str]]:
         for fit in others
     }
     return same | {
+        "overview": (
+            "A predicted firing rate with spikes, a raster of a network, and a map of its rate over two weights",
+            "Left: ticks are spikes of a neuron in a locust's ear that the fit never saw, in colour the rate that it "
+            "foretold. Middle: each dot is a spike of a network. Right: each tile is another such network.",
+        ),
         f"locust_{first.name}": (
             response,
             f"Above, the loudness of the tone (up to {first.cutoff_hz:.0f} Hz); in the middle, the recorded "

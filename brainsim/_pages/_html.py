@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from ..plotting import DARK, LIGHT, Theme, theme
 
-DASH, MINUS, TIMES, ARROW = "\u2013", "\u2212", "\u00d7", "\u2192"
+DASH, MINUS, TIMES, ARROW, SPACE = "\u2013", "\u2212", "\u00d7", "\u2192", "\u00a0"  # a space that does not break
 
 
 def escape(text: object) -> str:
@@ -90,9 +90,11 @@ def signed(x: float) -> str:
 
 
 def seconds(x: float) -> str:
-    """A duration as people say it."""
+    """A duration as people say it, in one piece."""
     if x < 0.0995:
-        return f"{1e3 * x:.0f} ms"
-    if x < 9.95:
-        return f"{x:.2g} s"
-    return f"{x:.0f} s" if x < 120 else f"{x // 60:.0f} min {x % 60:.0f} s"
+        text = f"{1e3 * x:.0f} ms"
+    elif x < 9.95:
+        text = f"{x:.2g} s"
+    else:
+        text = f"{x:.0f} s" if x < 120 else f"{x // 60:.0f} min {x % 60:.0f} s"
+    return text.replace(" ", SPACE)
