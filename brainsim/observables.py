@@ -72,3 +72,128 @@ def cv_isi(times: list[np.ndarray], start: float = 0.0, minimum: int = 5) -> flo
     intervals = [np.diff(t[t >= start]) for t in times]
     values = [i.std() / i.mean() for i in intervals if len(i) >= minimum]
     return float(np.mean(values)) if values else float("nan")
+
+
+def bits_per_spike(probability: ArrayLike, fired: ArrayLike, baseline: float) -> float:
+    """How much better than a constant rate a model predicts spikes, bin by bin: log-likelihood in bits per spike.
+
+        (1 / number of spikes) sum over bins of log2 P(bin) / P_0(bin)
+
+    **Arguments:**
+
+    - `probability`: of a spike in each bin, given what came before the bin, shape (bins,).
+    - `fired`: nonzero in bins with a spike, shape (bins,).
+    - `baseline`: probability of a spike in a bin at the constant rate, that of the training data.
+
+    **Raises:** `ValueError` for shapes that differ, probabilities outside (0, 1), or no spike.
+
+    ```python
+    >>> import brainsim as bs
+    >>> bs.observables.bits_per_spike([0.1, 0.4, 0.1, 0.1], [0, 1, 0, 0], baseline=0.1).__round__(3)
+    2.0
+
+    ```
+
+    Pillow et al. (2008), Nature 454:995, doi:10.1038/nature07140; Paninski, Pillow & Lewi (2007), Progress in Brain
+    Research 165:493, doi:10.1016/S0079-6123(06)65031-0.
+    """
+    return float(bits(probability, fired, baseline).sum() / np.count_nonzero(fired))
+
+
+def bits(probability: ArrayLike, fired: ArrayLike, baseline: float) -> np.ndarray:
+    """The bits that each bin contributes to `bits_per_spike`, before the division by the number of spikes.
+
+    Arguments, errors and sources as there.
+
+    ```python
+    >>> import brainsim as bs
+    >>> bs.observables.bits([0.2, 0.1], [1, 0], baseline=0.1).tolist()
+    [1.0, 0.0]
+
+    ```
+    """
+    p, fired = np.asarray(probability, float), np.asarray(fired).astype(bool)
+    if p.shape != fired.shape or p.ndim != 1 or not fired.any():
+        raise ValueError(f"need probabilities and spikes of one shape (bins,), with a spike somewhere; got shapes "
+                         f"{p.shape} and {fired.shape} with {np.count_nonzero(fired)} spikes")  # fmt: skip
+    if not (((p > 0) & (p < 1)).all() and 0 < baseline < 1):
+        raise ValueError(f"probabilities must lie between 0 and 1; got {p.min():g} to {p.max():g} and {baseline:g}")
+    return np.where(fired, np.log2(p / baseline), (np.log1p(-p) - np.log1p(-baseline)) / np.log(2))
+
+
+def rescaled_intervals(probability: ArrayLike, fired: ArrayLike, seed: int = 0) -> np.ndarray:
+    """Interspike intervals on the clock of the predicted rate, mapped to (0, 1): uniform if the prediction is right.
+
+        u = 1 - exp(-sum of q from spike to spike),   q = -log(1 - p) in a bin without a spike
+
+    The bin of a spike counts only up to a random time in it, drawn as the prediction has it; then the intervals are
+    exactly uniform for bins of any width. Compare with `scipy.stats.kstest(u, "uniform")`, or by eye with the band
+    1.36 / sqrt(n) about the diagonal.
+
+    **Arguments:**
+
+    - `probability`: of a spike in each bin, given what came before the bin, shape (bins,).
+    - `fired`: nonzero in bins with a spike, shape (bins,).
+    - `seed`: of the random times in bins, default 0.
+
+    **Returns:** one number for each interval, shape (spikes - 1,).
+
+    ```python
+    >>> import brainsim as bs, numpy as np
+    >>> fired = np.random.default_rng(1).random(100_000) < 0.1
+    >>> u = bs.observables.rescaled_intervals(np.full(100_000, 0.1), fired)
+    >>> np.quantile(u, [0.25, 0.5, 0.75]).round(2).tolist()
+    [0.25, 0.5, 0.75]
+
+    ```
+
+    Brown, Barbieri, Ventura, Kass & Frank (2002), Neural Computation 14:325, doi:10.1162/08997660252741149; bins of
+    finite width: Haslinger, Pipa & Brown (2010), Neural Computation 22:2477, doi:10.1162/NECO_a_00015.
+    """
+    p, spikes = np.asarray(probability, float), np.flatnonzero(fired)
+    upto = np.append(0.0, np.cumsum(-np.log1p(-p)))  # before each bin
+    part = -np.log1p(-np.random.default_rng(seed).random(len(spikes)) * p[spikes])
+    return -np.expm1(-(upto[spikes[1:]] + part[1:] - upto[spikes[:-1] + 1]))
+
+
+def bootstrap_ratio(
+    numerator: ArrayLike, denominator: ArrayLike, block: int, draws: int = 2000, level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """An interval for sum(numerator) / sum(denominator) of a time series, by resampling blocks of consecutive bins.
+
+    For bits per spike the numerator is `bits(...)`; for the lead of one model over another, the difference of theirs: a
+    paired comparison. Blocks have to be longer than the bins remember each other.
+
+    **Arguments:**
+
+    - `numerator`, `denominator`: shape (bins,). An incomplete last block is joined to the one before it.
+    - `block`: length of a block in bins.
+    - `draws`, `level`, `seed`: of the bootstrap, default 2000, 95 % and 0.
+
+    **Returns:** the lower and upper end of the percentile interval.
+
+    **Raises:** `ValueError` if there are fewer than two blocks.
+
+    ```python
+    >>> import brainsim as bs, numpy as np
+    >>> x = np.random.default_rng(0).normal(3.0, 1.0, 10_000)
+    >>> low, high = bs.observables.bootstrap_ratio(x, np.ones(10_000), block=10)
+    >>> bool(2.96 < low < 3.0 < high < 3.04)
+    True
+
+    ```
+
+    Künsch (1989), Annals of Statistics 17:1217, doi:10.1214/aos/1176347265; Carlstein (1986), Annals of Statistics
+    14:1171, doi:10.1214/aos/1176350057.
+    """
+    a, b = np.asarray(numerator, float), np.asarray(denominator, float)
+    count = len(a) // block
+    if count < 2 or a.shape != b.shape:
+        raise ValueError(f"need equal shapes and two blocks of {block} bins or more, got {a.shape} and {b.shape}")
+    starts = np.arange(count) * block
+    a, b = np.add.reduceat(a, starts), np.add.reduceat(b, starts)
+    picked = np.random.default_rng(seed).integers(count, size=(draws, count))
+    tops, bottoms = a[picked].sum(1), b[picked].sum(1)
+    ratios = tops[bottoms > 0] / bottoms[bottoms > 0]
+    low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
