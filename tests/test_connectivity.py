@@ -31,7 +31,7 @@ LAYOUTS = {
 
 
 @pytest.fixture(params=LAYOUTS)
-def connect(request, precision):
+def connect(request, x64):
     return LAYOUTS[request.param](draw)
 
 
@@ -51,15 +51,17 @@ def matrix(connect):
     return dense
 
 
-def test_is_its_matrix(connect):
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_is_its_matrix(layout, precision):
+    connect = LAYOUTS[layout](draw)
     assert_close(eqx.filter_jit(connect)(spikes()), np.asarray(spikes()) @ matrix(connect))
     assert_close(eqx.filter_jit(connect)(jnp.zeros_like(spikes())), np.zeros(connect.n_post, spikes().dtype))
+    assert connect.weight.dtype == jnp.result_type(float)
 
 
 def test_weights_are_the_only_differentiable_leaves(connect):
     leaves = jax.tree.leaves(eqx.filter(connect, eqx.is_inexact_array))
     assert len(leaves) == 1 and leaves[0] is connect.weight
-    assert connect.weight.dtype == jnp.result_type(float)
 
 
 def test_gradients(connect):
@@ -106,7 +108,7 @@ def test_wrong_number_of_spikes(connect):
 # ---- making a CSR
 
 
-def test_from_dense_and_back(precision):
+def test_from_dense_and_back(x64):
     dense = draw(54).reshape(9, 6) * (draw(54).reshape(9, 6) > 0.5)
     assert_close(bs.CSR.from_dense(dense).as_dense(), jnp.asarray(dense, jnp.result_type(float)))
     assert bs.CSR.from_dense(np.zeros((3, 0))).as_dense().shape == (3, 0)

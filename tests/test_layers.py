@@ -10,6 +10,7 @@ LAYERS = [
     ["_typing", "_compat", "_numerics", "_output", "_progress", "plotting"],
     ["_parameters", "inputs", "observables"],
     ["ops"],
+    ["_numerics"],
     ["_surrogate"],
     ["_dynamics"],
     ["_solver"],

@@ -179,7 +179,7 @@ def test_wild_patterns_are_survived(n_pre, n_post, nnz, precision):
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 def test_loops_under_sanitisers(tmp_path):
-    flags = ["-std=c++17", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    flags = ["-std=c++17", "-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     program = tmp_path / "fuzz"
     source = [str(ROOT / "tests/csr_fuzz.cc"), "-I", str(ROOT / "brainsim/ops/csrc"), "-o", str(program)]
     built = subprocess.run(["g++", *flags, *source], capture_output=True, text=True, timeout=120)
@@ -292,7 +292,7 @@ def test_vmap_of_vmap(inner, outer, x64):
     assert_all_close(mapped(s.matvec), mapped(s.dense_matvec))
 
 
-def test_batch_axis_anywhere(precision):
+def test_batch_axis_anywhere(x64):
     s = Synapses(9, 6)
     spikes, weight = s.spikes(4), s.weight(4)
     got = jax.jit(jax.vmap(s.matvec, (1, 1), 1))(spikes.T, weight.T)
@@ -300,7 +300,7 @@ def test_batch_axis_anywhere(precision):
     assert_close(got, np.stack(expected, axis=1))
 
 
-def test_vmap_is_one_call(precision):
+def test_vmap_is_one_call(x64):
     """Not a loop over the batch: the mapped program holds the primitive once, and no loop."""
     s = Synapses(9, 6)
     jaxpr = str(jax.make_jaxpr(jax.vmap(jax.vmap(s.matvec, (0, None)), (None, 0)))(s.spikes(4), s.weight(3)))
@@ -308,7 +308,7 @@ def test_vmap_is_one_call(precision):
     assert "scan" not in jaxpr and "while" not in jaxpr
 
 
-def test_batch_of_patterns(precision):
+def test_batch_of_patterns(x64):
     """Networks of one size and number of synapses, but different wiring."""
     nets = [Synapses(9, 6, seed=i) for i in range(3)]
     nnz = max(s.nnz for s in nets)
@@ -347,7 +347,7 @@ def test_scan(precision):
     assert_all_close(got, expected, chaotic=True)
 
 
-def test_linear_transpose_and_linearize(precision):
+def test_linear_transpose_and_linearize(x64):
     s = Synapses(9, 6)
     spikes, weight = s.spikes(), s.weight()
     ct = s.matvec(spikes, weight)
@@ -359,7 +359,7 @@ def test_linear_transpose_and_linearize(precision):
     assert_close(jax.jit(lambda: both(s.matvec))(), jax.jit(lambda: both(s.dense_matvec))())
 
 
-def test_filter_transformations(precision):
+def test_filter_transformations(x64):
     s = Synapses(9, 6)
     connect = bs.CSR(s.weight(), s.indices, s.indptr, 9, 6)
     grad = eqx.filter_jit(eqx.filter_grad(lambda c, x: jnp.sum(c(x) ** 2)))(connect, s.spikes())
@@ -367,7 +367,7 @@ def test_filter_transformations(precision):
 
 
 @pytest.mark.skipif(jax.device_count() < 2, reason="needs two devices")
-def test_postsynaptic_halves_on_two_devices(precision):
+def test_postsynaptic_halves_on_two_devices(x64):
     """`shard_map` with each device holding the synapses onto its half of the neurons."""
     halves = [Synapses(10, 4, seed=i) for i in range(2)]
     nnz = max(s.nnz for s in halves)
