@@ -1,9 +1,11 @@
-"""A hook of mkdocs: on the site, the table of public names is followed by their full documentation."""
+"""A hook of mkdocs: adapts the pages, which are written to be read in the repository, to the site."""
 
 import re
 
 
 def on_page_markdown(markdown: str, *, page, **_) -> str:
+    """Links that leave this folder become text; the table of public names is followed by their full documentation."""
+    markdown = re.sub(r"\[([^\]]+)\]\(\.\./[^)]*\)", r"\1", markdown)
     if page.file.src_path != "api.md":
         return markdown
     parts = []

@@ -31,7 +31,8 @@ def hodgkin_huxley(solver, dt):
 
 def main():
     exact = hodgkin_huxley(diffrax.Dopri8(), 0.005)
-    print("| solver | order | dt (ms) | last spike late by (ms) | error of dV/dg_na at 20, 50, 90 ms |\n|---|---|---|---|---|")
+    print("| solver | order | dt (ms) | last spike late by (ms) | error of dV/dg_na at 20, 50, 90 ms |")
+    print("|---|---|---|---|---|")
     for solver, order, dt in [
         (bs.ExponentialEuler(), 1, 0.1),
         (bs.ExponentialEuler(), 1, 0.025),

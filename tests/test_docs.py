@@ -24,7 +24,6 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
-
 @pytest.fixture(autouse=True)
 def jax_as_users_have_it():
     """The other tests are stricter than JAX is by default, and than optax allows."""

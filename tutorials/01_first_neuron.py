@@ -55,6 +55,7 @@ with theme():
 # ## Vary it
 # `simulate` is a pure function, so `jax.vmap` runs it for many inputs at once. `bs.sweep` does that for named axes.
 
+
 # %%
 def rate(current, tau):
     population = bs.Population(1, bs.with_params(lif, tau=tau))
@@ -76,6 +77,7 @@ print(curve.result.sel(tau=10.0).values)
 # `simulate_events` uses the same neuron without a grid: it integrates to the threshold, resets, and goes on. What it
 # returns can be differentiated. The third spike of this neuron, as a function of the current I, is at
 # 3 tau log(u / (u - 15)) + 2 t_ref with u = tau I / c.
+
 
 # %%
 def third(current):

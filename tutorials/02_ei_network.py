@@ -1,8 +1,8 @@
 # %% [markdown]
 # # A network of excitatory and inhibitory neurons
 #
-# The conductance-based network of Vogels and Abbott (2005, doi:10.1523/JNEUROSCI.3508-05.2005), with 4,000 neurons: build
-# it, run it, look at it, and ask how its rate depends on its weights.
+# The conductance-based network of Vogels and Abbott (2005, doi:10.1523/JNEUROSCI.3508-05.2005), with 4,000 neurons:
+# build it, run it, look at it, and ask how its rate depends on its weights.
 
 # %%
 import time
@@ -120,8 +120,8 @@ with theme():
 # %% [markdown]
 # ## Differentiate it
 # The same rate has a gradient with respect to every parameter of the network. It goes through spikes, so it uses the
-# *surrogate* of the neurons, a smooth slope in place of the step: trust its sign more than its size. Spikes are recorded
-# as floats now; booleans have no gradient.
+# *surrogate* of the neurons, a smooth slope in place of the step: trust its sign more than its size. Spikes are
+# recorded as floats now; booleans have no gradient.
 #
 # In a recurrent network small changes grow with time, and so does the gradient: with the default slope (beta 1/mV) it
 # overflows within 50 ms here. A steep surrogate, which only neurons very close to threshold see, keeps it in bounds.

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Fit a neuron to a recording
 #
-# An adaptive exponential neuron is fitted to a voltage trace. The recording is made by simulation, with noise, so that we
-# know what the fit should find. A recording of yours is one line: `cell = bs.io.read_recording("cell_07.nwb")`.
+# An adaptive exponential neuron is fitted to a voltage trace. The recording is made by simulation, with noise, so that
+# we know what the fit should find. A recording of yours is one line: `cell = bs.io.read_recording("cell_07.nwb")`.
 
 # %%
 from pathlib import Path
@@ -14,8 +14,8 @@ import brainsim as bs
 
 # %% [markdown]
 # ## The recording
-# A fluctuating current, 600 ms at dt 0.1 ms. Sample k of a recording is at k dt and row k of a run at (k + 1) dt, so the
-# trace is shifted by one sample.
+# A fluctuating current, 600 ms at dt 0.1 ms. Sample k of a recording is at k dt and row k of a run at (k + 1) dt, so
+# the trace is shifted by one sample.
 
 # %%
 rng = np.random.default_rng(1)
@@ -26,7 +26,11 @@ truth = bs.AdEx(c=200.0, g_l=12.0, tau_w=120.0, b=60.0)
 run = bs.simulate(bs.Population(1, truth), 600.0, dt=0.1, inputs=current[:, None], record=dict(spikes=True, v="v"))
 voltage = np.append(truth.e_l, run["v"][:-1, 0]) + rng.normal(0.0, 0.2, current.size)
 cell = bs.io.Recording(
-    dt=0.1, stimulus=current, voltage=voltage, spike_times=bs.spike_times(run.spikes, run.dt)[0], source="simulated AdEx"
+    dt=0.1,
+    stimulus=current,
+    voltage=voltage,
+    spike_times=bs.spike_times(run.spikes, run.dt)[0],
+    source="simulated AdEx",
 )
 print(cell)
 
