@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .ops import _phi1 as ops_phi1
+
 
 class _Format(NamedTuple):
     """What range reduction needs to know of a floating-point format."""
@@ -37,7 +39,21 @@ def phi1(z: Float[Array, "..."]) -> Float[Array, "..."]:
 
 @jax.custom_jvp
 def phi1_times(z: Float[Array, "..."], x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """x (exp(z) - 1) / z, to about one unit in the last place for every z (saturated where exp(z) would overflow).
+    """x (exp(z) - 1) / z, to about one unit in the last place for every z (saturated where exp(z) would overflow)."""
+    return _plain_phi1_times(z, x)
+
+
+@jax.custom_jvp
+def phi1_times_large(z: Float[Array, "..."], x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """`phi1_times`, by a compiled kernel where there is one and the arrays are large: for a z that varies all the time.
+
+    A z that does not, XLA computes once, outside of the loop; it cannot do so with a kernel.
+    """
+    return ops_phi1.phi1_times(z, x, _plain_phi1_times)
+
+
+def _plain_phi1_times(z: Float[Array, "..."], x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """In plain JAX, for every backend.
 
     `jnp.expm1` costs two to three times as much on XLA's CPU backend. Here exp(z) - 1 = 2^k (exp(r) - 1) + 2^k - 1 with
     z = k log 2 + r, one polynomial and one division. The division is the last operation on purpose: XLA's CPU backend
@@ -62,6 +78,12 @@ def phi1_times(z: Float[Array, "..."], x: Float[Array, "..."]) -> Float[Array, "
 def _phi1_times_jvp(primals, tangents):
     (z, x), (dz, dx) = primals, tangents
     return phi1_times(z, x), phi1_times(z, dx) + x * _phi1_slope(z) * dz
+
+
+@phi1_times_large.defjvp
+def _phi1_times_large_jvp(primals, tangents):
+    (z, x), (dz, dx) = primals, tangents
+    return phi1_times_large(z, x), phi1_times_large(z, dx) + x * _phi1_slope(z) * dz
 
 
 def _phi1_slope(z: Float[Array, "..."]) -> Float[Array, "..."]:

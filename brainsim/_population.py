@@ -158,7 +158,7 @@ class Population(AbstractNode):
         args = Flow(jnp.zeros(self.n, jax.tree.leaves(y)[0].dtype), jnp.zeros(self.n, bool))
         field = lambda y: self.vector_field(0.0, y, args)
         if solver is None:
-            affine = not self.noise and structure(field, y)[1] is None
+            affine = not self.noise and not any(structure(field, y)[1])
             solver = Exact() if affine else ExponentialEuler()
         if not isinstance(solver, Exact):
             return Prepared(_differentiable_both_ways(solver), None)

@@ -72,13 +72,14 @@ def simulate(
     steps = whole(duration, dt, "the duration")
     given = named_inputs(node, inputs, steps)
     records = {n: (r if isinstance(r, Record) else Record(r)).checked(n, node) for n, r in (record or {}).items()}
-    levels = _levels({r.every for r in records.values()}, steps, checkpoint)
+    # Nobody differentiates an outermost run: one plain loop, which XLA compiles best, and options that only it may have.
+    outermost = is_outermost()
+    levels = _levels({r.every for r in records.values()}, steps, steps if outermost and checkpoint is None else checkpoint)
     if state is None:
         state = node.init(dt=dt, key=key)
     if not isinstance(state, Snapshot):
         state = Snapshot(jnp.zeros((), jnp.int32), state)
-    # Compiler options are for an outermost jit only.
-    compiled = _optimised() if is_outermost() else _plain
+    compiled = _optimised() if outermost else _plain
     return compiled(node, steps, float(dt), given, records, state, solver, levels)
 
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from ._numerics import phi1, phi1_times
+from ._numerics import phi1, phi1_times, phi1_times_large
 from ._typing import State
 
 _successful = diffrax.RESULTS.successful
@@ -68,6 +68,7 @@ class ExponentialEuler(diffrax.AbstractItoSolver):
         drift, noise = _drift_and_noise(terms)
         dt = drift.contr(t0, t1)
         leaves, tree = jax.tree.flatten(y0)
+        varies = structure(lambda y: drift.vf(t0, y, args), y0)[1]
         ends, slopes = [], []
         for i, leaf in enumerate(leaves):
 
@@ -76,7 +77,7 @@ class ExponentialEuler(diffrax.AbstractItoSolver):
                 return jax.tree.leaves(drift.vf(t0, y, args))[i]
 
             f, a = jax.jvp(f_i, (leaf,), (jnp.ones_like(leaf),))
-            ends.append(leaf + phi1_times(a * dt, f * dt))
+            ends.append(leaf + (phi1_times_large if varies[i] else phi1_times)(a * dt, f * dt))
             slopes.append(a)
         if noise is not None:
             kicks = jax.tree.leaves(noise.vf_prod(t0, y0, args, noise.contr(t0, t1)))
@@ -136,8 +137,9 @@ class Exact(diffrax.AbstractSolver):
 def _propagator(f: Callable[[State], State], y: State, dt: Any) -> list[dict[int, Array]]:
     """Q = dt phi1(A dt) for the affine `f`: row i is a dict from column j to (n,) or, if all units agree, (1,) values."""
     y = _one_unit_if_alike(f, y)
-    depends, bad = structure(f, y)
-    if bad:
+    depends, varies = structure(f, y)
+    if any(varies):
+        bad = jax.tree_util.keystr(jax.tree_util.tree_leaves_with_path(y)[varies.index(True)][0])
         raise ValueError(f"Exact needs an affine flow, but the slope of {bad!r} depends on the state; use ExponentialEuler")
     leaves, tree = jax.tree.flatten(y)
     size = len(leaves)
@@ -173,8 +175,8 @@ def _reach(i: int, depends: list[set[int]]) -> set[int]:
     return seen
 
 
-def structure(f: Callable[[State], State], y: State) -> tuple[list[set[int]], str | None]:
-    """Which variables each dy_i/dt depends on, and the name of one whose slope depends on the state (None: `f` is affine).
+def structure(f: Callable[[State], State], y: State) -> tuple[list[set[int]], list[bool]]:
+    """Which variables each dy_i/dt depends on, and whether its slopes vary with the state (nowhere: `f` is affine).
 
     Read off the program that computes the tangent of `f`, not sampled, so it is also right for traced parameters.
     """
@@ -188,9 +190,7 @@ def structure(f: Callable[[State], State], y: State) -> tuple[list[set[int]], st
     shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in leaves]
     closed = jax.make_jaxpr(tangent)(*shapes, *shapes)
     outs = _dependence(closed.jaxpr, [{i} for i in range(2 * size)])
-    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(y)[0]]
-    bad = next((p for p, used in zip(paths, outs, strict=True) if any(i < size for i in used)), None)
-    return [{i - size for i in used if i >= size} for used in outs], bad
+    return [{i - size for i in used if i >= size} for used in outs], [any(i < size for i in used) for used in outs]
 
 
 def _dependence(jaxpr: Any, inputs: list[set[int]]) -> list[set[int]]:

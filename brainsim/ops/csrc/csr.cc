@@ -14,13 +14,8 @@
 #include <string>
 
 #include "csr_kernels.h"
+#include "handlers.h"
 #include "xla/ffi/api/ffi.h"
-
-#if defined(_WIN32)
-#define BRAINSIM_EXPORT extern "C" __declspec(dllexport)
-#else
-#define BRAINSIM_EXPORT extern "C" __attribute__((visibility("default")))
-#endif
 
 namespace brainsim {
 namespace {
@@ -167,9 +162,6 @@ ffi::Error outer_weights(Any spikes, Any values, Any indices, Any indptr, Out ou
 }  // namespace
 }  // namespace brainsim
 
-#define BRAINSIM_HANDLER(name, function, inputs)                \
-  BRAINSIM_EXPORT XLA_FFI_Error* name(XLA_FFI_CallFrame* frame); \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(name, brainsim::function, inputs.Ret<xla::ffi::AnyBuffer>());
 #define BRAINSIM_THREE \
   xla::ffi::Ffi::Bind().Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>()
 #define BRAINSIM_FOUR BRAINSIM_THREE.Arg<xla::ffi::AnyBuffer>()
@@ -181,4 +173,4 @@ BRAINSIM_HANDLER(brainsim_csr_gather_unit, gather_unit, BRAINSIM_THREE)
 BRAINSIM_HANDLER(brainsim_csr_outer, outer_weights, BRAINSIM_FOUR)
 
 // The Python side refuses a library built from other sources than its own; see ops/_library.py.
-BRAINSIM_EXPORT const char* brainsim_abi() { return "csr-2"; }
+BRAINSIM_EXPORT const char* brainsim_abi() { return "3"; }
