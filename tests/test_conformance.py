@@ -116,6 +116,7 @@ def test_default_solver(name, x64):
     assert isinstance(prepared.solver, bs.Exact if NEURONS[name][2] else bs.ExponentialEuler)
 
 
+@pytest.mark.slow
 @neurons
 def test_fires_and_matches_exact_events(name, x64):
     """On a fine grid the spikes come at the exact event times, up to the grid and the solver's error."""
@@ -127,8 +128,9 @@ def test_fires_and_matches_exact_events(name, x64):
     np.testing.assert_allclose(times, events.times[0, : len(times)], atol=0.02)
 
 
+@pytest.mark.slow
 @neurons
-def test_gradients_are_finite_and_reach_every_parameter_of_the_flow(name, precision):
+def test_gradients_are_finite_and_reach_every_parameter_of_the_flow(name, x64):
     def loss(neuron):
         result = bs.simulate(bs.Population(2, neuron), 30.0, 0.05, NEURONS[name][1], dict(v="v", spikes=True))
         return jnp.mean(result["v"] ** 2) + result.spikes.sum()
@@ -139,6 +141,7 @@ def test_gradients_are_finite_and_reach_every_parameter_of_the_flow(name, precis
     assert sum(bool(np.any(g != 0)) for g in floats(grads)) >= len(floats(grads)) / 2
 
 
+@pytest.mark.slow
 @neurons
 def test_gradient_below_threshold_agrees_with_finite_differences(name, x64):
     neuron = NEURONS[name][0]()
@@ -158,7 +161,7 @@ def test_gradient_below_threshold_agrees_with_finite_differences(name, x64):
 
 
 @neurons
-def test_vmap_over_parameters_is_a_loop(name, precision):
+def test_vmap_over_parameters_is_a_loop(name, x64):
     neuron = NEURONS[name][0]()
     run = lambda m: bs.simulate(bs.Population(2, m), 20.0, 0.1, NEURONS[name][1], dict(v="v", spikes=True)).records
     scale = lambda s: jax.tree.map(lambda x: x * s if eqx.is_inexact_array(x) else x, neuron)
@@ -169,7 +172,7 @@ def test_vmap_over_parameters_is_a_loop(name, precision):
 
 
 @neurons
-def test_parameters_per_neuron_equal_separate_neurons(name, precision):
+def test_parameters_per_neuron_equal_separate_neurons(name, x64):
     """Also: a permutation of the neurons permutes the result."""
     neuron = NEURONS[name][0]()
     factors = np.array([0.98, 1.0, 1.02])
@@ -182,7 +185,7 @@ def test_parameters_per_neuron_equal_separate_neurons(name, precision):
 
 
 @neurons
-def test_new_parameter_values_do_not_retrace(name, precision):
+def test_new_parameter_values_do_not_retrace(name, x64):
     traces = []
 
     @eqx.filter_jit
@@ -197,7 +200,7 @@ def test_new_parameter_values_do_not_retrace(name, precision):
 
 
 @neurons
-def test_split_run_is_bitwise_one_run(name, precision):
+def test_split_run_is_bitwise_one_run(name, x32):
     population, current = cell(name, 2), NEURONS[name][1]
     record = dict(v="v", spikes=True)
     whole = bs.simulate(population, 30.0, 0.1, current, record)
@@ -209,7 +212,7 @@ def test_split_run_is_bitwise_one_run(name, precision):
 
 
 @receptors
-def test_response_scales_with_the_weight_and_ends(name, precision):
+def test_response_scales_with_the_weight_and_ends(name, x64):
     make, weight, _ = RECEPTORS[name]
     population = bs.Population(1, bs.LIF(v_th=1e3), dict(syn=make()))
 
@@ -251,6 +254,7 @@ def test_solvers_agree(name, x64):
     assert errors[0] < 0.05
 
 
+@pytest.mark.slow
 @receptors
 def test_exact_events_with_receptors(name, x64):
     """Arrivals between grid points are exact; on a grid that has them both kinds of run agree."""

@@ -28,6 +28,7 @@ def test_spike_times_of_lif(x64):
     assert np.all(np.isinf(events.times[0, n:]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["reverse", "forward"])
 def test_derivatives_of_spike_times(mode, x64):
     """With respect to the current and every parameter, to 1e-8."""
@@ -78,6 +79,7 @@ def test_float32(x32):
     np.testing.assert_allclose(events.times[0, :3], [4.700036, 11.400072, 18.100109], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_gradient_through_a_neuron_from_functions(x64):
     neuron = bs.neuron(
         lambda t, y, p, i: dict(v=(i - y["v"]) / p["tau"]),

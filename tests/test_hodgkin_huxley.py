@@ -98,6 +98,7 @@ def test_gates_at_rest(x64):
 NAMES = dict(gNa="g_na", gK="g_k", gL="g_l", C="c")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver, dt", [(diffrax.Heun, 0.0125), (diffrax.Tsit5, 0.025)])
 @pytest.mark.parametrize("mode", ["reverse", "forward"])
 def test_sensitivities(solver, dt, mode, x64):
@@ -114,6 +115,7 @@ def test_sensitivities(solver, dt, mode, x64):
         np.testing.assert_allclose(got, EXACT["sensitivities"]["values"][name]["dV_at_20_50_90ms"], rtol=0.01)
 
 
+@pytest.mark.slow
 def test_sensitivities_of_exact_spike_times(x64):
     current = lambda t: jnp.where((t >= 5) & (t < 95), 10.0, 0.0)
 

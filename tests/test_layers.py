@@ -7,7 +7,7 @@ ROOT = Path(__file__).resolve().parent.parent / "brainsim"
 
 # From the top down; names on one line are peers, which may not import each other. Inside a package anything goes.
 LAYERS = [
-    ["_typing", "_compat", "_numerics", "_output", "_progress", "plotting"],
+    ["_typing", "_compat", "_output", "_progress", "plotting"],
     ["_parameters", "inputs", "observables"],
     ["ops"],
     ["_numerics"],

@@ -134,6 +134,7 @@ def test_adex_figure_2c(x64):
         assert late.min() >= -1e-3 and late.max() <= dt + 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", ["tonic", "bursting", "irregular"])
 def test_adex_on_a_grid(pattern, x64):
     """ExponentialEuler on a fine grid gives the same spikes as NEST's adaptive integrator, to its first-order error."""

@@ -32,6 +32,7 @@ def coba(scale=1.0, key=0, surrogate=None, p=0.02):
 DRIVE = dict(E=200.0, I=200.0)
 
 
+@pytest.mark.slow
 def test_coba_statistics(x32):
     """Mean over two seeds within three standard errors of NEST and Brian2."""
     expected = load("nest_coba_summary")
@@ -44,7 +45,8 @@ def test_coba_statistics(x32):
         assert abs(got - mean) < 3 * sd / np.sqrt(2), (name, got)
 
 
-def test_gradient_reaches_every_float_leaf(precision):
+@pytest.mark.slow
+def test_gradient_reaches_every_float_leaf(x32):
     net = coba(scale=0.05, p=0.4)
 
     def mean_rate(net):
