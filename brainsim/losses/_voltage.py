@@ -1,6 +1,5 @@
 """The mean square error of a membrane potential, in a form that gradients can follow through spikes."""
 
-import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import diffrax
@@ -43,8 +42,9 @@ def voltage_mse(
     the error smooth in the parameters, but noise in the voltage biases them; zero is a free run, unbiased but rough.
     `fit` goes from 2/ms to 0.1/ms.
 
-    A neuron with a reset (integrate-and-fire) jumps where the recording spiked instead of at its own threshold; the
-    samples around spikes, whose shape it does not model, are left out. Where the threshold is, the recorded spikes
+    A neuron with a reset (integrate-and-fire) jumps where the recording spiked instead of at its own threshold. Spikes,
+    whose shape it does not model, are the recording's: its samples around them are left out, and those before the spike
+    take the place of v. Where the threshold is, the recorded spikes
     tell: the squared distance of v from it, half a step before each of them, is added to the sum. (Not for an AdEx,
     whose spike is an upstroke of its flow: where that is counted matters to nothing.) Neurons without a reset
     (Hodgkin-Huxley) are compared throughout.
@@ -93,15 +93,17 @@ def voltage_mse(
     if threshold is None:
         threshold = model.resets and not runaway
     gain = -jnp.expm1(-as_float(coupling) * dt)
-    node = _Follower(one, gain, as_float(data.voltage[0]), float(data.ceiling) if runaway else None, threshold)
+    node = _Follower(one, as_float(data.voltage[0]), float(data.ceiling) if runaway else None, 20.0 / dt, threshold)
     # Row k of what the model is told holds sample k + 1, the end of step k; there is none after the last step.
     ahead = lambda x: as_float(np.append(x[1:], x[-1]))[:, None]
-    told = dict(voltage=ahead(data.voltage), use=ahead(data.use), spike=ahead(data.spike))
+    told = dict(
+        voltage=ahead(data.voltage), gain=gain * ahead(data.use) + ahead(data.upstroke), spike=ahead(data.spike)
+    )
     record = dict(v=Record(lambda state: state.v[0]))
     if threshold:
         record["distance"] = Record(lambda state: state.distance[0])
     current = as_float(recording.stimulus)[:, None]
-    run = simulate(node, n * dt, dt, dict(current=current, **told), record, solver=_forward_mode(solver))
+    run = simulate(node, n * dt, dt, dict(current=current, **told), record, solver=solver)
     counted = lambda x: as_float(np.append((x * data.scored)[1:], 0.0))
     score, target = counted(data.use), told["voltage"][:, 0]
     if not threshold:
@@ -113,10 +115,11 @@ def voltage_mse(
 
 
 class _Data(NamedTuple):
-    """The recording by samples: its voltage, and 1 where that is used, where a spike came with it, where it counts."""
+    """The recording by samples: its voltage, and 1 where that is used, rises to a spike, spikes, and counts."""
 
     voltage: np.ndarray
     use: np.ndarray
+    upstroke: np.ndarray
     spike: np.ndarray
     scored: np.ndarray
     ceiling: float
@@ -133,17 +136,18 @@ def _read(model: AbstractNeuron, recording: "Recording", mask: tuple[float, floa
         raise ValueError(f"{type(model).__name__} takes a current in {'uA/cm2' if per_area else 'pA'}, "
                          f"the recording's stimulus is in {recording.stimulus_unit}")  # fmt: skip
     dt, n, voltage = recording.dt, recording.n, recording.voltage
-    use, spike = np.ones(n), np.zeros(n)
+    use, upstroke, spike = np.ones(n), np.zeros(n), np.zeros(n)
     if model.resets:
         times = _upward(voltage, dt) if recording.spike_times is None else recording.spike_times - recording.t0
         before, after = (round(x / dt) for x in mask)
         for k in np.ceil(times / dt - 1e-6).astype(int):
             use[max(0, k - before) : k + after + 1] = 0
+            upstroke[max(0, k - before) : k] = 1
             spike[min(k, n - 1)] = k < n
     if not use.any():
         raise ValueError(f"no sample is farther than {mask[0]:g} ms before and {mask[1]:g} ms after a spike")
     scored = (np.arange(n) * dt >= skip).astype(float)
-    return _Data(voltage, use, spike, scored, voltage[use > 0].max() + 3.0)
+    return _Data(voltage, use, upstroke, spike, scored, voltage[use > 0].max() + 3.0)
 
 
 def _upward(voltage: np.ndarray, dt: float) -> np.ndarray:
@@ -151,18 +155,11 @@ def _upward(voltage: np.ndarray, dt: float) -> np.ndarray:
     return dt * (np.flatnonzero((voltage[:-1] < -20) & (voltage[1:] >= -20)) + 1)
 
 
-def _forward_mode(solver: Any) -> Any:
-    """Runge-Kutta stages in a loop that has forward-mode derivatives; diffrax's default has reverse mode only."""
-    if isinstance(solver, diffrax.AbstractRungeKutta) and solver.scan_kind is None:
-        return dataclasses.replace(solver, scan_kind="lax")
-    return solver
-
-
 def _affine(one: Population) -> bool:
     """Whether the flow of a neuron is affine, so that it does not run away where the recording did not spike."""
     y = one._rest()
     still = Flow(jnp.zeros(1, get(y.neuron, "v").dtype), jnp.zeros(1, bool))
-    return structure(lambda y: one.vector_field(0.0, y, still), y)[1] is None
+    return not any(structure(lambda y: one.vector_field(0.0, y, still), y)[1])
 
 
 class _State(NamedTuple):
@@ -178,12 +175,12 @@ class _Follower(AbstractNode):
     """One neuron that is corrected towards a recorded voltage and reset where the recording spiked."""
 
     one: Population
-    gain: Array
     first: Array
     ceiling: float | None = eqx.field(static=True)
+    fastest: float = eqx.field(static=True)
     threshold: bool = eqx.field(static=True)
 
-    inputs = property(lambda self: dict(current=1, voltage=1, use=1, spike=1))
+    inputs = property(lambda self: dict(current=1, voltage=1, gain=1, spike=1))
     sizes = property(lambda self: {"": 1})
     variables = property(lambda self: ())
 
@@ -198,14 +195,15 @@ class _Follower(AbstractNode):
     def vector_field(self, t: Any, y: Cell, args: Flow) -> Cell:
         """The neuron's flow, without the runaway of an upstroke that the recording does not have.
 
-        No sample between spikes lies above the ceiling. What the flow does there is of no interest, but a single step
-        of it would overflow, and its derivatives sooner.
+        No sample between spikes lies above the ceiling. What v does there is of no interest, but a single step of it
+        would overflow, and its derivatives sooner.
         """
-        if self.ceiling is None:
-            return self.one.vector_field(t, y, args)
-        y = y._replace(neuron=put(y.neuron, v=jnp.minimum(get(y.neuron, "v"), self.ceiling)))
         d = self.one.vector_field(t, y, args)
-        return d._replace(neuron=put(d.neuron, v=_logarithmic_above(100.0, 100.0, get(d.neuron, "v"))))
+        if self.ceiling is None:
+            return d
+        y = y._replace(neuron=put(y.neuron, v=jnp.minimum(get(y.neuron, "v"), self.ceiling)))
+        rise = get(self.one.vector_field(t, y, args).neuron, "v")
+        return d._replace(neuron=put(d.neuron, v=_logarithmic_above(self.fastest, self.fastest, rise)))
 
     def step(self, k, dt, state, inputs, solver):
         neuron, refractory = self.one.neuron, state.refractory > 0
@@ -221,7 +219,7 @@ class _Follower(AbstractNode):
             guard = lambda v: neuron.guard(put(y, v=v))
             height, slope = jax.jvp(guard, (0.5 * (get(state.neuron, "v") + v),), (jnp.ones_like(v),))
             distance = height / slope
-        y = put(y, v=v + self.gain * inputs["use"] * (inputs["voltage"] - v))
+        y = put(y, v=v + inputs["gain"] * (inputs["voltage"] - v))
         rest = jnp.maximum(state.refractory - 1, 0)
         if neuron.resets:
             spiked = inputs["spike"] > 0
