@@ -150,7 +150,7 @@ def losses(
     ax.plot(steps, history[best], color=colours.first, lw=2.0)
     good = history[np.isfinite(history)]
     if good.size:  # the first steps of bad starts would flatten everything else
-        low, high = good.min(), np.quantile(good, 0.97)
+        low, high = good.min(), np.quantile(good, 0.9)
         ax.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low) + 1e-12)
     ax.set_xlim(1, history.shape[1])
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -13,7 +13,7 @@ pytest.importorskip("matplotlib")
 from matplotlib.figure import Figure
 
 from brainsim import _pages, plotting
-from brainsim._demo import _figures
+from brainsim._demo import _figures, _page
 from brainsim._demo._page import _verdict, write_page
 from brainsim._demo._report import report, write_report
 from brainsim._demo._results import (
@@ -253,3 +253,10 @@ def test_heat_map_puts_the_first_axis_across():
     image = plotting.heat_map(ax, np.array([1.0, 2.0, 3.0]), np.array([10.0, 20.0]), z, label="Hz")
     assert list(image.get_extent()) == [0.5, 3.5, 5.0, 25.0]
     assert np.asarray(image.get_array()).tolist() == z.T.tolist()
+
+
+def test_calibration_counts_the_spikes_that_came_and_that_were_foretold(result):
+    text = _page._calibration(result.locust)
+    fit = result.locust.recordings[0]
+    came, foretold = np.sum(fit.spikes > fit.split), fit.model.rate[700:].sum() * 1e-3
+    assert f'<td>Recording 1</td><td class="num">{came}</td><td class="num">{foretold:.0f}</td>' in text

@@ -9,7 +9,7 @@ from tqdm import tqdm
 class Report(Protocol):
     """What long work calls now and then: how much is done of how much, and what it is doing."""
 
-    def __call__(self, done: float, total: float, what: str) -> None: ...
+    def __call__(self, done: float, total: float, what: str, /) -> None: ...
 
 
 def silent(done: float, total: float, what: str) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .._pages import ARROW, TIMES
+from .._pages import ARROW, MINUS, TIMES
 from ..plotting import Theme, heat_map, losses, parameter_ranges, raster, rescaling
 from ._results import CobaResult, DemoResult, LocustFit, SweepResult
 
@@ -117,9 +117,8 @@ def training(result: DemoResult, colours: Theme) -> Figure:
     figure = _figure(2.9)
     for ax, fit in zip(np.atleast_1d(figure.subplots(1, len(fits))), fits, strict=True):
         losses(ax, fit.loss, colours=colours, label="training loss (bits per spike)")
-        final = np.nanmin(fit.loss[:, -1])
-        ax.set_title(f"{heading(fit)}: {len(fit.loss)} starts, {fit.seconds:.1f} s")
-        _say(ax, 0.98, 0.9, f"best ends at {final:.2f}", colours.first, ha="right", va="top")
+        final = f"{np.nanmin(fit.loss[:, -1]):.2f}".replace("-", MINUS)
+        ax.set_title(f"{heading(fit)}: {len(fit.loss)} starts, the best ends at {final}")
     return figure
 
 
@@ -169,7 +168,10 @@ def network(coba: CobaResult, colours: Theme) -> Figure:
     top.set_title("Spikes of one neuron in ten")
     bottom.plot(coba.rate_times, coba.rate_i, color=colours.second, lw=1.1)
     bottom.plot(coba.rate_times, coba.rate_e, color=colours.first, lw=1.4)
-    bottom.set_ylim(0, 1.45 * float(max(coba.rate_e.max(), coba.rate_i.max(), 1.0)))
+    settled = coba.rate_times >= min(
+        50.0, 0.2 * coba.duration
+    )  # all start at once: the first bins would dwarf the rest
+    bottom.set_ylim(0, 1.6 * float(max(coba.rate_e[settled].max(), coba.rate_i[settled].max(), 1.0)))
     bottom.set_xlim(0, coba.duration)
     bottom.set_ylabel("rate (Hz)")
     bottom.set_xlabel("time (ms)")

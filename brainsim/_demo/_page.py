@@ -7,6 +7,7 @@ import numpy as np
 from .._pages import DASH, TIMES, cards, code, document, escape, fill, number, picture, seconds, signed, table
 from . import _figures, _snippets
 from ._bar import Report, silent
+from ._report import distance
 from ._results import CobaResult, DemoResult, LocustFit, LocustResult, Score, SweepResult
 
 # NEST 3.10 and Brian2 2.9, nine runs of the same network: mean and standard deviation.
@@ -89,13 +90,29 @@ def _locust(locust: LocustResult) -> dict[str, object]:
         train=f"{fits[0].split / 1e3:.0f}",
         n_parameters=len(fits[0].parameters),
         starts=len(fits[0].loss),
-        fit_seconds=" and ".join(seconds(fit.seconds) for fit in fits),
+        fit_seconds=seconds(locust.seconds),
         glm_parameters=locust.glm_parameters,
         score_table=table(("Held out", "Model", "GLM", "Model, its own time step"), rows),
         verdicts="".join(_verdict(where, lead) for where, lead in leads),
+        calibration_table=_calibration(locust),
         parameter_table=_parameters(fits),
         code_fit=code(_snippets.FIT),
     )
+
+
+def _calibration(locust: LocustResult) -> str:
+    """How many spikes each method foretold, and how far it is from the diagonal."""
+    target = next(fit for fit in locust.recordings if fit.name == locust.transfer.scored_on)
+    parts = [(_figures.heading(fit), fit, fit.split, fit) for fit in locust.recordings]
+    rows = []
+    for name, scored, since, fit in [*parts, ("Transfer", locust.transfer, 0.0, target)]:
+        came = int(np.sum(fit.spikes > since))
+        band = 1.36 / np.sqrt(len(scored.model.rescaled))
+        foretold = [f"{np.sum(p.rate[round(since) :]) * 1e-3:.0f}" for p in (scored.model, scored.glm)]
+        apart = [f"{distance(p):.2f}" for p in (scored.model, scored.glm)]
+        rows.append((name, f"{came}", *foretold, *apart, f"{band:.2f}"))
+    head = ("", "Spikes that came", "Model foretold", "GLM foretold", "Model, distance", "GLM, distance", "95 % band")
+    return table(head, rows, numbers=range(1, 7))
 
 
 def _interval(score: Score) -> str:
@@ -130,7 +147,9 @@ def _coba(coba: CobaResult) -> dict[str, object]:
         "cv_isi": "Irregularity of the intervals (CV: a clock has 0, chance 1)",
     }
     theirs = {key: f"{mean:g} ± {sd:g}" for key, (mean, sd) in REFERENCE.items()}
-    rows = [(text, number(getattr(coba, key)), theirs[key]) for key, text in what.items()]
+    digits = {"rate_e_hz": 1, "rate_i_hz": 1, "cv_isi": 2}
+    mine = {key: value for key in what if np.isfinite(value := getattr(coba, key))}
+    rows = [(what[key], f"{value:.{digits[key]}f}", theirs[key]) for key, value in mine.items()]
     return dict(
         n_e=f"{coba.n_e:,}",
         n_i=f"{coba.n_i:,}",
@@ -185,7 +204,8 @@ def _captions(result: DemoResult) -> dict[str, tuple[str, str]]:
         ),
         "locust_time_rescaling": (
             "Quantiles of rescaled intervals against those of the uniform distribution",
-            "Time-rescaling check (Brown and colleagues 2002) on held-out spikes; in transfer, on all spikes.",
+            "Time-rescaling check (Brown and colleagues 2002) on held-out spikes; in transfer, on all spikes. The "
+            "table has the largest distance of each line from the diagonal.",
         ),
         "locust_loss": (
             "Training loss of all starts over optimisation steps",

@@ -89,7 +89,7 @@ def _scores(model: Prediction, glm: Prediction, lead: Score) -> dict[str, Any]:
             "model_minus_glm": lead.value,
             "model_minus_glm_interval": _interval(lead),
         },
-        "time_rescaling": {"model_ks": _distance(model), "glm_ks": _distance(glm), "intervals": len(model.rescaled)},
+        "time_rescaling": {"model_ks": distance(model), "glm_ks": distance(glm), "intervals": len(model.rescaled)},
     }
 
 
@@ -97,7 +97,7 @@ def _interval(score: Score) -> list[float]:
     return [score.low, score.high]
 
 
-def _distance(prediction: Prediction) -> float:
+def distance(prediction: Prediction) -> float:
     """The Kolmogorov-Smirnov distance of the rescaled intervals from the uniform distribution."""
     u = np.sort(prediction.rescaled)
     if not len(u):

@@ -30,7 +30,12 @@ rates.result.plot()
 """
 
 FIT = """
-fit = bs.fit(model, recording, free=bounds, loss=bs.losses.spike_log_likelihood, split=8000.0)
-print(fit)
-fit.plot()
+recording = bs.io.Recording(dt=0.05, stimulus=level, stimulus_unit="dB", spike_times=spikes)
+fit = bs.fit(bs.neurons.AuditoryReceptor(), recording, free=FREE, dt=0.25, split=8000.0, starts=32, steps=12,
+             loss=bs.losses.spike_log_likelihood)
+
+terms = bs.losses.spike_log_likelihood(fit.model, recording.resample(0.25), bin=1.0)
+probability = 1 - np.exp(-np.exp(terms.output))  # of a spike in each ms, given what came before it
+spiked = terms.weight
+bits = bs.observables.bits_per_spike(probability[8000:], spiked[8000:], baseline=spiked[:8000].mean())
 """

@@ -105,7 +105,7 @@ def _code(arguments: argparse.Namespace, found: Fit) -> str:
     """The same fit in Python."""
     chosen = "".join(f", {name}={value!r}" for name in _SOURCE if (value := getattr(arguments, name)) is not None)
     given = "".join(f", {name}={value!r}" for name, value in values(arguments.fix).items())
-    model = f"bs.{type(found.model).__name__}()"
+    model = f"bs.neurons.{type(found.model).__name__}()"
     lines = [
         "import brainsim as bs, jax\n",
         f"recording = bs.io.read_recording({arguments.recording!r}{chosen})",
