@@ -65,9 +65,7 @@ class AbstractReceptor(AbstractDynamics):
         """The current into the neuron (positive depolarises) at membrane potential `v`."""
 
     @abstractmethod
-    def receive(
-        self, y: State, v: Float[Array, " n"], events: Float[Array, " n"]
-    ) -> tuple[State, Float[Array, " n"]]:
+    def receive(self, y: State, v: Float[Array, " n"], events: Float[Array, " n"]) -> tuple[State, Float[Array, " n"]]:
         """The receptor's state and the membrane potential after the arrival of `events` (sums of weights)."""
 
 
@@ -108,6 +106,3 @@ class AbstractNode(eqx.Module):
     @abstractmethod
     def step(self, k: Int[Array, ""], dt: float, state: S, inputs: Any, solver: Any) -> tuple[S, Any]:
         """One step, from t = k·dt to (k + 1)·dt: the new state, and the spikes stamped (k + 1)·dt."""
-
-
-

@@ -68,14 +68,14 @@ def simulate_events(
 
     - `cell`: a neuron model, or a `Population` of some with their receptors.
     - `duration`: ms.
-    - `inputs`: as in `simulate`, where currents are numbers, arrays of shape (n,) or functions of t in ms, and events at
-      receptors are a `SpikeTrain`, whose times are exact here.
+    - `inputs`: as in `simulate`, where currents are numbers, arrays of shape (n,) or functions of t in ms, and events
+      at receptors are a `SpikeTrain`, whose times are exact here.
     - `max_spikes`: room for so many spikes per neuron.
-    - `solver`: default `diffrax.Dopri8()`; `rtol`, `atol`: its tolerances, default 1e-12 in float64 and 1e-6 in float32.
+    - `solver`: default `diffrax.Dopri8()`; `rtol`, `atol`: its tolerances, default 1e-12 (float32: 1e-6).
     - `max_step`: longest step in ms, default unlimited; a guard that is reached and left within one step is not seen.
     - `max_steps`: of the solver, between two events.
     - `key`: for random initial values.
-    - `adjoint`: default `diffrax.RecursiveCheckpointAdjoint()`, for reverse mode; `diffrax.ForwardMode()` for `jax.jvp`.
+    - `adjoint`: default `diffrax.RecursiveCheckpointAdjoint()`, for reverse mode; `diffrax.ForwardMode()` for `jvp`.
 
     **Returns:** `Events`.
 

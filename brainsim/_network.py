@@ -1,7 +1,7 @@
 """A network: populations wired by name."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,15 +10,13 @@ from jaxtyping import Array, Float
 from ._dynamics import AbstractNode, AbstractRule
 from ._population import Population, PopulationState
 from ._projection import Projection
-from ._typing import static
-import equinox as eqx
 
 
 class NetworkState(NamedTuple):
     """The states of the populations, and the spikes that are still on their way.
 
-    `history[name]` holds the last spikes of a population: those of the last step, shape (n,), if no delay is longer than a
-    step; else those of as many steps as the longest delay has, shape (steps, n), step k in row k mod steps.
+    `history[name]` holds the last spikes of a population: those of the last step, shape (n,), if no delay is longer
+    than a step; else those of as many steps as the longest delay has, shape (steps, n), step k in row k mod steps.
     """
 
     populations: dict[str, PopulationState]
@@ -34,7 +32,7 @@ class Network(AbstractNode):
     - `projections`: a list of projections, or a dict that names them; the list is named `"E->I.exc"`, and so on.
     - `key`: draws the connectivity of projections that have a wiring rule; `jax.random.key(seed)`.
 
-    **Raises:** `ValueError` naming the populations and receptors there are, if a projection misses them or does not fit.
+    **Raises:** `ValueError` naming the populations and receptors there are, if a projection does not fit them.
 
     Inputs are named `"E"` (current) and `"E.exc"` (events at a receptor), variables `"E.v"` and `"E.exc.g"`.
 
@@ -75,7 +73,9 @@ class Network(AbstractNode):
         n_pre, n_post = self.populations[p.pre].n, self.populations[population].n
         if isinstance(p.connect, AbstractRule):
             if key is None:
-                raise ValueError(f"projection {name!r} has a wiring rule; Network(..., key=jax.random.key(seed)) draws it")
+                raise ValueError(
+                    f"projection {name!r} has a wiring rule; Network(..., key=jax.random.key(seed)) draws it"
+                )
             connect = p.connect.build(jax.random.fold_in(key, i), n_pre, n_post, same=p.pre == population)
             p = Projection(p.pre, p.post, connect, p.delay)
         if (p.connect.n_pre, p.connect.n_post) != (n_pre, n_post):
@@ -108,7 +108,11 @@ class Network(AbstractNode):
         return self.populations[population].read(state.populations[population], variable)
 
     def init(self, *, dt, key=None):
-        keys = {} if key is None else dict(zip(self.populations, jax.random.split(key, len(self.populations)), strict=True))
+        keys = (
+            {}
+            if key is None
+            else dict(zip(self.populations, jax.random.split(key, len(self.populations)), strict=True))
+        )
         populations = {name: p.init(dt=dt, key=keys.get(name)) for name, p in self.populations.items()}
         longest: dict[str, int] = {}
         for p in self.projections.values():
@@ -122,12 +126,14 @@ class Network(AbstractNode):
     def prepare(self, solver, *, dt):
         if isinstance(solver, Mapping):
             if unknown := [name for name in solver if name not in self.populations]:
-                raise ValueError(f"solver for unknown population {unknown[0]!r}; available: {', '.join(self.populations)}")
+                raise ValueError(
+                    f"solver for unknown population {unknown[0]!r}; available: {', '.join(self.populations)}"
+                )
             return {name: p.prepare(solver.get(name), dt=dt) for name, p in self.populations.items()}
         return {name: p.prepare(solver, dt=dt) for name, p in self.populations.items()}
 
     def step(self, k, dt, state, inputs, solver):
-        # What arrives at k + 1 left at k + 1 - delay or earlier, and delay >= 1: populations do not wait for one another.
+        # What arrives at k + 1 left at k + 1 - delay, and delay >= 1: populations do not wait for one another.
         arriving: dict[str, dict[str, Array]] = {name: {} for name in self.populations}
         for name, value in inputs.items():
             population, _, receptor = name.partition(".")

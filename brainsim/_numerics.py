@@ -96,7 +96,7 @@ def _phi1_slope(z: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def _taylor(r: Float[Array, "..."], terms: int) -> Float[Array, "..."]:
-    """The first terms of phi1(r) = Σ r^k / (k + 1)!, even and odd ones apart: two short chains instead of a long one."""
+    """The first terms of phi1(r) = Σ r^k / (k + 1)!, even and odd ones apart: two short chains, not a long one."""
     c = [1 / math.factorial(k + 1) for k in range(terms)]
     r2 = r * r
     return _horner(r2, c[0::2]) + _horner(r2, c[1::2]) * r

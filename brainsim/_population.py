@@ -69,8 +69,12 @@ class Population(AbstractNode):
     n: int = static()
     neuron: AbstractNeuron
     receptors: dict[str, AbstractReceptor] = eqx.field(default_factory=dict, converter=dict)
-    initial: dict[str, Any] = eqx.field(default_factory=dict, converter=lambda d: {k: _initial(x) for k, x in d.items()})
-    noise: dict[str, Param] = eqx.field(default_factory=dict, converter=lambda d: {k: as_float(x) for k, x in d.items()})
+    initial: dict[str, Any] = eqx.field(
+        default_factory=dict, converter=lambda d: {k: _initial(x) for k, x in d.items()}
+    )
+    noise: dict[str, Param] = eqx.field(
+        default_factory=dict, converter=lambda d: {k: as_float(x) for k, x in d.items()}
+    )
 
     def __check_init__(self):
         if isinstance(self.n, bool) or not isinstance(self.n, int) or self.n < 1:
@@ -163,7 +167,9 @@ class Population(AbstractNode):
         if not isinstance(solver, Exact):
             return Prepared(_differentiable_both_ways(solver), None)
         if self.noise:
-            raise ValueError("Exact integrates flows without noise; available: ExponentialEuler or a diffrax SDE solver")
+            raise ValueError(
+                "Exact integrates flows without noise; available: ExponentialEuler or a diffrax SDE solver"
+            )
         propagator = lambda args: Prepared(solver, solver.init(diffrax.ODETerm(self.vector_field), 0.0, dt, y, args))
         if not self._others_follow_held(structure(field, y)[0], y):
             return propagator(args)
@@ -243,7 +249,7 @@ class _Switched(eqx.Module):
 
 
 def _differentiable_both_ways(solver: diffrax.AbstractSolver) -> diffrax.AbstractSolver:
-    """A Runge-Kutta solver whose loop over stages has a forward mode too; diffrax's default is for reverse mode only."""
+    """A Runge-Kutta solver whose loop over stages has a forward mode too; diffrax's default has only reverse."""
     if getattr(solver, "scan_kind", "bounded") is None:
         return eqx.tree_at(lambda s: s.scan_kind, solver, "bounded", is_leaf=lambda x: x is None)
     return solver

@@ -1,11 +1,11 @@
 """A projection: which neurons reach which receptor, how strongly, how late."""
 
 import math
-from typing import Any
 
-from ._dynamics import AbstractConnectivity, AbstractNode, AbstractRule
-from ._typing import static
 import equinox as eqx
+
+from ._dynamics import AbstractConnectivity, AbstractRule
+from ._typing import static
 
 
 class Projection(eqx.Module):
@@ -36,12 +36,14 @@ class Projection(eqx.Module):
 
     def __check_init__(self):
         if not (self.delay > 0 and math.isfinite(self.delay)):
-            raise ValueError(f"projection {self.pre!r} to {self.post!r}: the delay must be positive, got {self.delay} ms")
+            raise ValueError(
+                f"projection {self.pre!r} to {self.post!r}: the delay must be positive, got {self.delay} ms"
+            )
         if self.post.count(".") != 1:
             raise ValueError(f"a projection ends at a receptor, 'population.receptor'; got {self.post!r}")
         if not isinstance(self.connect, AbstractConnectivity | AbstractRule):
-            raise ValueError(f"projection {self.pre!r} to {self.post!r}: `connect` must be a wiring rule or a connectivity, "
-                             f"got {self.connect!r}")  # fmt: skip
+            raise ValueError(f"projection {self.pre!r} to {self.post!r}: `connect` must be a wiring rule or a "
+                             f"connectivity, got {self.connect!r}")  # fmt: skip
 
     @property
     def target(self) -> tuple[str, str]:

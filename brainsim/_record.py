@@ -22,8 +22,8 @@ class Record(eqx.Module):
 
     **Arguments:**
 
-    - `what`: populations whose spikes to record (a list of names; `True` for all, or for a lone population); the name of
-      a state variable, e.g. `"E.v"`; or a function of the node's state that returns an array or a pytree of arrays.
+    - `what`: populations whose spikes to record (a list of names; `True` for all, or for a lone one); the name of a
+      state variable, e.g. `"E.v"`; or a function of the node's state that returns an array or a pytree of arrays.
     - `every`: record after every so many steps, default 1; spikes are recorded in every step.
     - `index`: only these neurons (integers or a slice), default all.
     - `dtype`: of what is stored, default that of the model. `bool` makes a spike raster four times smaller, but has no

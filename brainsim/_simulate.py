@@ -1,6 +1,7 @@
 """`simulate`: a fixed-step run as one pure function."""
 
 import functools as ft
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -43,14 +44,14 @@ def simulate(
       array of shape (steps, n) or (steps, 1), one row a step; a function of the time t in ms, evaluated by the solver
       where it needs it; or an input such as `brainsim.Poisson`.
     - `record`: name to what is recorded, see `Record`: e.g. `dict(spikes=["E", "I"], v="E.v", total=lambda s: ...)`;
-      for a lone population `dict(spikes=True, v="v")`. Spikes are stamped with the end of the step, and a recorded state
-      is the state there: row i is time (i + 1)·dt.
+      for a lone population `dict(spikes=True, v="v")`. Spikes are stamped with the end of the step; a recorded state is
+      the state there: row i is time (i + 1)·dt.
 
     **Other arguments:**
 
     - `state`: where to start, default `node.init(dt=dt, key=key)`; the `state` of another result continues that run.
-    - `solver`: a diffrax solver for all populations, or a dict by population. Default: `Exact()` where the flow is affine,
-      else `ExponentialEuler()`.
+    - `solver`: a diffrax solver for all populations, or a dict by population. Default: `Exact()` where the flow is
+      affine, else `ExponentialEuler()`.
     - `key`: `jax.random.key(seed)`, for noise and random initial values.
     - `checkpoint`: for reverse-mode gradients, keep the state only every so many steps and compute the rest again;
       default about the square root of the number of steps. It changes memory and time, not the result.
@@ -72,9 +73,11 @@ def simulate(
     steps = whole(duration, dt, "the duration")
     given = named_inputs(node, inputs, steps)
     records = {n: (r if isinstance(r, Record) else Record(r)).checked(n, node) for n, r in (record or {}).items()}
-    # Nobody differentiates an outermost run: one plain loop, which XLA compiles best, and options that only it may have.
+    # Nobody differentiates an outermost run: one plain loop, which XLA compiles best, and its options.
     outermost = is_outermost()
-    levels = _levels({r.every for r in records.values()}, steps, steps if outermost and checkpoint is None else checkpoint)
+    levels = _levels(
+        {r.every for r in records.values()}, steps, steps if outermost and checkpoint is None else checkpoint
+    )
     if state is None:
         state = node.init(dt=dt, key=key)
     if not isinstance(state, Snapshot):
@@ -99,7 +102,9 @@ def _run(
     steady = {name: x for name, x in inputs.items() if name not in series}
 
     def step(carry: Snapshot, rows: dict[str, Array]) -> tuple[Snapshot, dict[str, PyTree]]:
-        now = {name: x.at(carry.k, dt, sizes[name]) if isinstance(x, AbstractInput) else x for name, x in steady.items()}
+        now = {
+            name: x.at(carry.k, dt, sizes[name]) if isinstance(x, AbstractInput) else x for name, x in steady.items()
+        }
         now |= {name: jnp.broadcast_to(x[0], (sizes[name],)) for name, x in rows.items()}
         new, spikes = node.step(carry.k, dt, carry.node, now, prepared)
         return Snapshot(carry.k + 1, new), taken(1, new, spikes)
@@ -154,16 +159,18 @@ def _optimised() -> Callable[..., Result]:
 def _levels(everys: set[int], steps: int, checkpoint: int | None) -> tuple[int, ...]:
     """Lengths of nested blocks of steps, each a multiple of the next, the last 1; the first is the checkpointed one."""
     chain = sorted({1} | everys)
-    for short, long in zip(chain, chain[1:], strict=False):
+    for short, long in itertools.pairwise(chain):
         if long % short:
             raise ValueError(f"recording intervals must be multiples of one another, got every = {short} and {long}")
     if chain[-1] > steps:
         raise ValueError(f"nothing would be recorded: every = {chain[-1]}, but the run has {steps} steps")
     longest = chain[-1]
     if checkpoint is None:
-        # Two levels need least memory near the square root; a divisor of the number of steps compiles one loop, not two.
+        # Two levels need least memory near the square root; a divisor of the number of steps makes one loop, not two.
         blocks = steps // longest
-        divisors = [d for d in range(1, blocks + 1) if blocks % d == 0 and d * d <= 16 * blocks and 16 * d * d >= blocks]
+        divisors = [
+            d for d in range(1, blocks + 1) if blocks % d == 0 and d * d <= 16 * blocks and 16 * d * d >= blocks
+        ]
         root = math.isqrt(blocks)
         checkpoint = longest * min(divisors, key=lambda d: abs(math.log(d / max(root, 1))), default=max(root, 1))
     if isinstance(checkpoint, bool) or not isinstance(checkpoint, int) or checkpoint < 1:

@@ -73,7 +73,7 @@ class ExponentialEuler(diffrax.AbstractItoSolver):
         for i, leaf in enumerate(leaves):
 
             def f_i(x, i=i):
-                y = tree.unflatten(leaves[:i] + [x] + leaves[i + 1 :])
+                y = tree.unflatten([*leaves[:i], x, *leaves[i + 1 :]])
                 return jax.tree.leaves(drift.vf(t0, y, args))[i]
 
             f, a = jax.jvp(f_i, (leaf,), (jnp.ones_like(leaf),))
@@ -119,7 +119,9 @@ class Exact(diffrax.AbstractSolver):
     def init(self, terms, t0, t1, y0, args):
         drift, noise = _drift_and_noise(terms)
         if noise is not None:
-            raise ValueError("Exact integrates flows without noise; available: ExponentialEuler or a diffrax SDE solver")
+            raise ValueError(
+                "Exact integrates flows without noise; available: ExponentialEuler or a diffrax SDE solver"
+            )
         return _propagator(lambda y: drift.vf(t0, y, args), y0, drift.contr(t0, t1))
 
     def func(self, terms, t0, y0, args):
@@ -135,12 +137,14 @@ class Exact(diffrax.AbstractSolver):
 
 
 def _propagator(f: Callable[[State], State], y: State, dt: Any) -> list[dict[int, Array]]:
-    """Q = dt phi1(A dt) for the affine `f`: row i is a dict from column j to (n,) or, if all units agree, (1,) values."""
+    """Q = dt phi1(A dt) for the affine `f`: row i maps column j to (n,) or, if all units agree, (1,) values."""
     y = _one_unit_if_alike(f, y)
     depends, varies = structure(f, y)
     if any(varies):
         bad = jax.tree_util.keystr(jax.tree_util.tree_leaves_with_path(y)[varies.index(True)][0])
-        raise ValueError(f"Exact needs an affine flow, but the slope of {bad!r} depends on the state; use ExponentialEuler")
+        raise ValueError(
+            f"Exact needs an affine flow, but the slope of {bad!r} depends on the state; use ExponentialEuler"
+        )
     leaves, tree = jax.tree.flatten(y)
     size = len(leaves)
     if size == 0:
@@ -201,7 +205,10 @@ def _dependence(jaxpr: Any, inputs: list[set[int]]) -> list[set[int]]:
         used = [read(atom) for atom in eqn.invars]
         inner = eqn.params.get("jaxpr") or eqn.params.get("call_jaxpr")
         inner = getattr(inner, "jaxpr", inner)
-        if eqn.primitive.name in ("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call") and inner is not None:
+        if (
+            eqn.primitive.name in ("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call")
+            and inner is not None
+        ):
             outs = _dependence(inner, used)
         else:
             outs = [set().union(*used)] * len(eqn.outvars)
@@ -221,6 +228,6 @@ class Prepared(eqx.Module):
         return not isinstance(self.solver, Exact)
 
     def step(self, terms: Any, t0: Any, t1: Any, y0: State, args: Any) -> State:
-        """y(t1). The state of other solvers is made afresh: a spike or a changed input invalidates a remembered slope."""
+        """y(t1). The state of other solvers is made afresh: a spike or a new input invalidates a remembered slope."""
         state = self.solver.init(terms, t0, t1, y0, args) if self.state is None else self.state
         return self.solver.step(terms, t0, t1, y0, args, state, made_jump=False)[0]

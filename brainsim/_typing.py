@@ -56,7 +56,7 @@ def magnitude(value: Any, unit: str) -> Any:
 def _unit_object(package: Any, unit: str) -> Any:
     """`"mS/cm**2"` as a product of the unit objects that `package` exports."""
     numerator, *denominators = unit.replace("cm2", "cm**2").split("/")
-    parse = lambda name: getattr(package, name.split("**")[0]) ** int((name.split("**") + ["1"])[1])
+    parse = lambda name: getattr(package, name.split("**")[0]) ** int([*name.split("**"), "1"][1])
     return ft.reduce(lambda u, d: u / parse(d), denominators, parse(numerator))
 
 

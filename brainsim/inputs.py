@@ -1,7 +1,6 @@
 """Stimuli: what can be given as `inputs=` besides a number, an array or a function of time."""
 
 from abc import abstractmethod
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -72,6 +71,8 @@ class SpikeTrain(AbstractInput):
     weight: Param = param(1.0, doc="weight of one event")
 
     def at(self, k, dt, n):
-        steps = jnp.ceil(self.times / dt - 1e-3).astype(k.dtype)  # tolerant of times that are multiples of dt but for rounding
+        steps = jnp.ceil(self.times / dt - 1e-3).astype(
+            k.dtype
+        )  # tolerant of times that are multiples of dt but for rounding
         count = jnp.sum(steps == k + 1).astype(self.weight.dtype)
         return jnp.broadcast_to(self.weight * count, (n,))

@@ -11,8 +11,8 @@ installed = next((i for i, p in enumerate(sys.path) if p.endswith("site-packages
 sys.path[:] = [p for i, p in enumerate(sys.path) if i > installed or Path(p or ".").resolve() != ROOT]
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
 
-import jax
-import pytest
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

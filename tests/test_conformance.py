@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tolerances import assert_close
 
 import brainsim as bs
-from tolerances import assert_close
 
 
 def functional_izhikevich():
@@ -106,7 +106,7 @@ def test_exact_applies_to_affine_flows_only(name, x64):
     if NEURONS[name][2]:
         assert_close(run(bs.Exact()), run(diffrax.Dopri8()))
     else:
-        with pytest.raises(ValueError, match="Exact needs an affine flow, but the slope of .*v"):
+        with pytest.raises(ValueError, match=r"Exact needs an affine flow, but the slope of .*v"):
             run(bs.Exact())
 
 
@@ -168,7 +168,7 @@ def test_vmap_over_parameters_is_a_loop(name, x64):
     scales = jnp.array([0.99, 1.0, 1.01])
     batched = eqx.filter_vmap(lambda s: run(scale(s)))(scales)
     for i, s in enumerate(scales):
-        assert_close(jax.tree.map(lambda x: x[i], batched), run(scale(s)), chaotic=True)
+        assert_close(jax.tree.map(lambda x, i=i: x[i], batched), run(scale(s)), chaotic=True)
 
 
 @neurons
@@ -195,7 +195,7 @@ def test_new_parameter_values_do_not_retrace(name, x64):
 
     neuron = NEURONS[name][0]()
     for s in (1.0, 1.1, 1.2):
-        run(bs.Population(1, jax.tree.map(lambda x: x * s if eqx.is_inexact_array(x) else x, neuron)))
+        run(bs.Population(1, jax.tree.map(lambda x, s=s: x * s if eqx.is_inexact_array(x) else x, neuron)))
     assert len(traces) == 1
 
 

@@ -62,7 +62,9 @@ def test_room_for_spikes_is_a_flag(x64):
 
 def test_vmap(x64):
     first = lambda d: bs.simulate_events(bs.LIF(**LIF), 15.0, d, max_spikes=1).times[0, 0]
-    np.testing.assert_allclose(jax.vmap(first)(jnp.array([20.0, 40.0])), [10 * math.log(4), 10 * math.log(1.6)], atol=1e-8)
+    np.testing.assert_allclose(
+        jax.vmap(first)(jnp.array([20.0, 40.0])), [10 * math.log(4), 10 * math.log(1.6)], atol=1e-8
+    )
 
 
 def test_a_delta_arrival_that_reaches_threshold_spikes_at_once(x64):

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import optimistix
 import pytest
+from reference import load
 
 import brainsim as bs
-from reference import load
 
 REFERENCE = load("neuron_hh")
 EXACT = REFERENCE["independent_reference"]

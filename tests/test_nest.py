@@ -4,9 +4,9 @@ import diffrax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from reference import load
 
 import brainsim as bs
-from reference import load
 
 NEST = load("nest_single")
 LIF = bs.LIF  # NEST's defaults are brainsim's
@@ -109,7 +109,9 @@ def adex(p):
     return bs.AdEx(**{ours: p[nest] for ours, nest in names.items()}, a=p["a"], b=p["b"], tau_w=p["tau_w"], v_peak=0.0)
 
 
-@pytest.mark.parametrize("pattern", ["tonic", "adapting", "init_burst", "bursting", "irregular", "transient", "delayed"])
+@pytest.mark.parametrize(
+    "pattern", ["tonic", "adapting", "init_burst", "bursting", "irregular", "transient", "delayed"]
+)
 def test_adex_patterns(pattern, x64):
     """NEST's spikes are the exact event times, rounded up to its grid."""
     p = NEST[f"adex_{pattern}_dt0.01"]["params"]
@@ -148,7 +150,7 @@ def test_adex_on_a_grid(pattern, x64):
 
 
 def test_time_step_against_brian2(x64):
-    """Brian2 stamps the start of the step and counts it into the refractory period: t_ref one step shorter, labels too."""
+    """Brian2 stamps the start of the step and counts it into the refractory period: t_ref and labels a step less."""
     expected = load("brian2_semantics")
     result = run(bs.LIF(t_ref=1.9), {}, 1000.0)
     times = bs.spike_times(result.spikes, 0.1)[0] - 0.1
@@ -175,7 +177,7 @@ def test_order_of_a_step(x64):
 
 
 def test_float32_keeps_the_grid(x32):
-    """In float32 voltages agree to 1e-4 mV; V(4.7) is 9e-5 mV below threshold, so that the first spike may come early."""
+    """In float32 voltages agree to 1e-4 mV; V(4.7) is 9e-5 mV below threshold: the first spike may come early."""
     result = run(bs.LIF(), dict(exc=bs.ExpCurrent(tau=2.0)), 1000.0)
     assert result["v"].dtype == jnp.float32
     expected = {t: v for t, v in NEST["iaf_psc_exp_Ie1000"]["V"].items() if float(t) < 4.7}

@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from reference import load
 
 import brainsim as bs
-from reference import load
 
 
 def coba(scale=1.0, key=0, surrogate=None, p=0.02):
@@ -126,7 +126,7 @@ def test_bad_wiring(case):
 
 
 def test_delay_must_fit_the_step():
-    with pytest.raises(ValueError, match="1.05 ms, is not a positive whole number of steps of dt = 0.1 ms"):
+    with pytest.raises(ValueError, match=r"1\.05 ms, is not a positive whole number of steps of dt = 0\.1 ms"):
         bs.simulate(pair(delay=1.05), 1.0, 0.1)
     with pytest.raises(ValueError, match="is not a positive whole number of steps of dt = 2 ms"):
         bs.simulate(pair(delay=1.0), 2.0, 2.0)

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tolerances import assert_close
 
 import brainsim as bs
-from tolerances import assert_close
 
 CURRENT = np.array([500.0, 700.0, 900.0])
 
@@ -53,7 +53,13 @@ def test_kinds_of_input_agree(x64):
     run = lambda current: bs.simulate(cells(), 5.0, 0.1, current, dict(v="v"))["v"]
     expected = run(600.0)
     rows = np.full((50, 1), 600.0)
-    for current in (np.full(3, 600.0), rows, np.broadcast_to(rows, (50, 3)), lambda t: 600.0 + 0 * t, dict(current=600.0)):
+    for current in (
+        np.full(3, 600.0),
+        rows,
+        np.broadcast_to(rows, (50, 3)),
+        lambda t: 600.0 + 0 * t,
+        dict(current=600.0),
+    ):
         assert_close(run(current), expected)
 
 
@@ -165,7 +171,7 @@ def test_refractory_neurons_stand_still_under_noise_and_input(x64):
 
 
 def test_exact_with_adaptation_that_flows_while_v_is_held(x64):
-    """A refractory neuron whose adaptation goes on: `Exact` agrees with an integrator that knows nothing of propagators."""
+    """A refractory neuron whose adaptation goes on: `Exact` agrees with a Runge-Kutta method."""
     neuron = bs.neuron(
         lambda t, y, p, i: dict(v=-y["v"] / p["tau"] - y["w"] + i, w=(p["a"] * y["v"] - y["w"]) / p["tau_w"]),
         guard=lambda y, p: y["v"] - 10.0,
@@ -219,7 +225,10 @@ def test_delay_is_kept_to_the_step(steps, x64):
 
 
 ERRORS = {
-    "duration": (dict(duration=10.03), "the duration, 10.03 ms, is not a positive whole number of steps of dt = 0.1 ms"),
+    "duration": (
+        dict(duration=10.03),
+        "the duration, 10.03 ms, is not a positive whole number of steps of dt = 0.1 ms",
+    ),
     "negative duration": (dict(duration=-1.0), "the duration must be positive, got -1.0 ms"),
     "negative dt": (dict(dt=-0.1), "dt must be a positive number of ms, got -0.1"),
     "unknown input": (dict(inputs=dict(inh=1.0)), "input to unknown 'inh'; available: current, exc"),
@@ -245,9 +254,15 @@ def test_bad_input(case, x64):
 
 BUILD_ERRORS = {
     "no neurons": (lambda: bs.Population(0, bs.LIF()), "positive whole number of neurons, got 0"),
-    "parameters per neuron": (lambda: bs.Population(3, bs.LIF(tau=np.ones(4))), r"scalars or have shape \(3,\), but tau of the neuron has shape \(4,\)"),
+    "parameters per neuron": (
+        lambda: bs.Population(3, bs.LIF(tau=np.ones(4))),
+        r"scalars or have shape \(3,\), but tau of the neuron has shape \(4,\)",
+    ),
     "initial": (lambda: cells(initial=dict(w=1.0)), "initial names 'w', which is not a variable .* available: v"),
-    "noise": (lambda: cells(noise=dict(v=np.ones(2))), r"noise\['v'\] must be a scalar or have shape \(3,\), got \(2,\)"),
+    "noise": (
+        lambda: cells(noise=dict(v=np.ones(2))),
+        r"noise\['v'\] must be a scalar or have shape \(3,\), got \(2,\)",
+    ),
     "key": (lambda: bs.simulate(cells(noise=dict(v=1.0)), 1.0, 0.1), "needs a key"),
     "receptor": (lambda: bs.Population(1, bs.LIF(), dict(exc=3)), "receptor 'exc' must be a receptor"),
     "exact noise": (
@@ -255,9 +270,7 @@ BUILD_ERRORS = {
         "Exact integrates flows without noise",
     ),
     "held": (
-        lambda: bs.neuron(
-            lambda t, y, p, i: y, guard=lambda y, p: y["x"], init=dict(x=0.0), params={}, held=("v",)
-        ),
+        lambda: bs.neuron(lambda t, y, p, i: y, guard=lambda y, p: y["x"], init=dict(x=0.0), params={}, held=("v",)),
         "held variable 'v' is not a state variable; available: x",
     ),
     "flow": (

@@ -60,7 +60,7 @@ def neuron(
 
     **Arguments:**
 
-    - `flow`: `flow(t, y, p, i)` returns dy/dt per ms, a dict with the names of `init`; `t` in ms, `i` the input current.
+    - `flow`: `flow(t, y, p, i)` returns dy/dt per ms, a dict with the names of `init`; `t` in ms, `i` the current.
     - `guard`: `guard(y, p)` crosses zero from below when the neuron spikes.
     - `reset`: `reset(y, p)` returns the variables that jump at a spike, and their values after it. Without it nothing
         jumps and every upward crossing of the guard is a spike.

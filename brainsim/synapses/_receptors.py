@@ -1,7 +1,9 @@
 """Receptors: what a presynaptic event does to the neuron it arrives at.
 
 The weight of an event is the peak of the current or conductance that it causes (for the delta receptors, the size of
-the jump), as in NEST. (The equations multiply by 1 / tau: XLA computes that once, and a quotient for every neuron.) Inhibition is a negative weight of a current, or a conductance with a low reversal potential.
+the jump), as in NEST. Inhibition is a negative weight of a current, or a conductance with a low reversal potential.
+
+The equations multiply by 1 / tau: XLA computes that once, and a quotient for every neuron.
 """
 
 from typing import NamedTuple
