@@ -121,8 +121,8 @@ def test_default_solver(name, x64):
 def test_fires_and_matches_exact_events(name, x64):
     """On a fine grid the spikes come at the exact event times, up to the grid and the solver's error."""
     current = NEURONS[name][1]
-    events = bs.simulate_events(NEURONS[name][0](), 60.0, current, max_spikes=20)
-    result = bs.simulate(cell(name), 60.0, 0.001, current, dict(spikes=bs.Record(True, dtype=bool)))
+    events = bs.simulate_events(NEURONS[name][0](), 40.0, current, max_spikes=20)
+    result = bs.simulate(cell(name), 40.0, 0.001, current, dict(spikes=bs.Record(True, dtype=bool)))
     times = bs.spike_times(result.spikes, 0.001)[0]
     assert len(times) == int(events.count[0]) > 1
     np.testing.assert_allclose(times, events.times[0, : len(times)], atol=0.02)
