@@ -188,7 +188,7 @@ def _stages(loss: Callable | Sequence[Callable] | None, recording: Any) -> list[
         return [jax.tree_util.Partial(losses.voltage_mse, coupling=jnp.asarray(c, float)) for c in COARSE_TO_FINE]
     if loss is None and getattr(recording, "spike_times", None) is not None:
         return [losses.spike_log_likelihood]
-    stages = [loss] if callable(loss) else list(loss or ())
+    stages = [loss] if callable(loss) else list(loss) if isinstance(loss, Sequence) else []
     if not stages or not all(map(callable, stages)):
         raise ValueError(f"loss must be a function of model and recording, or a list of them, got {loss!r}")
     return stages

@@ -134,7 +134,8 @@ def first_order(objective: Objective, optimizer: optax.GradientTransformation) -
 
         def move(gradient, state, u, value):
             f = lambda u: objective.value(loss, u)
-            update, state = rule.update(gradient, state, u, value=value, grad=gradient, value_fn=f)
+            with jax.numpy_dtype_promotion("standard"):  # optax counts in integers and multiplies by them
+                update, state = rule.update(gradient, state, u, value=value, grad=gradient, value_fn=f)
             return u + update, state
 
         gradient = jnp.where(alive[:, None], gradient, 0)

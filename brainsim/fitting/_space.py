@@ -1,7 +1,7 @@
 """The free parameters of a fit: their bounds, and the unconstrained coordinates in which a fit moves."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, final
 
 import jax
@@ -48,7 +48,7 @@ class Bound(NamedTuple):
     def read(model: Any, name: str, given: Any) -> "Bound":
         leaf = find(model, name)
         wrong = f"free[{name!r}] must be (lower, upper) or (lower, upper, 'log' or 'linear'), got {given!r}"
-        if isinstance(given, str) or not 2 <= len(given) <= 3:
+        if not isinstance(given, Sequence) or isinstance(given, str) or not 2 <= len(given) <= 3:
             raise ValueError(wrong)
         try:
             lower, upper = (float(magnitude(x, leaf.unit)) for x in given[:2])
