@@ -1,6 +1,6 @@
 """Does brainsim's COBA network do what NEST's and Brian2's do? Rates and irregularity over seeds, as one line of JSON.
 
-    python benchmarks/coba_rates.py --seeds 8
+    python benchmarks/coba_rates.py --seeds 24
 
 The reference is nine runs of NEST and Brian2 (mean and standard deviation over runs); every seed draws another network.
 """
@@ -37,7 +37,7 @@ def measure(seed: int) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5, help="how many (default 5)")
+    parser.add_argument("--seeds", type=int, default=24, help="how many (default 24)")
     args = parser.parse_args()
     runs = []
     for seed in range(1, args.seeds + 1):
