@@ -259,4 +259,4 @@ def test_calibration_counts_the_spikes_that_came_and_that_were_foretold(result):
     text = _page._calibration(result.locust)
     fit = result.locust.recordings[0]
     came, foretold = np.sum(fit.spikes > fit.split), fit.model.rate[700:].sum() * 1e-3
-    assert f'<td>Recording 1</td><td class="num">{came}</td><td class="num">{foretold:.0f}</td>' in text
+    assert f'<td>Recording\u00a01</td><td class="num">{came}</td><td class="num">{foretold:.0f}</td>' in text

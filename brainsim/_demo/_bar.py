@@ -1,5 +1,6 @@
 """Progress of the demo's parts on stderr: a bar on a terminal, a line for each part anywhere else."""
 
+import shutil
 import sys
 from typing import Protocol, Self, final
 
@@ -26,8 +27,9 @@ class Bar:
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
+            columns = shutil.get_terminal_size().columns  # 80 where the terminal does not say
             shape = "{desc} {percentage:3.0f}% |{bar:24}| {elapsed}{postfix}"
-            self._bar = tqdm(total=1.0, desc=self._name, bar_format=shape, file=sys.stderr)
+            self._bar = tqdm(total=1.0, desc=self._name, bar_format=shape, file=sys.stderr, ncols=columns)
         else:
             print(self._name, file=sys.stderr, flush=True)
         return self

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .._pages import DASH, TIMES, cards, code, document, escape, fill, number, picture, seconds, signed, table
+from .._pages import DASH, SPACE, TIMES, cards, code, document, escape, fill, number, picture, seconds, signed, table
 from . import _figures, _snippets
 from ._bar import Report, silent
 from ._report import distance
@@ -110,7 +110,7 @@ def _calibration(locust: LocustResult) -> str:
         band = 1.36 / np.sqrt(len(scored.model.rescaled))
         foretold = [f"{np.sum(p.rate[round(since) :]) * 1e-3:.0f}" for p in (scored.model, scored.glm)]
         apart = [f"{distance(p):.2f}" for p in (scored.model, scored.glm)]
-        rows.append((name, f"{came}", *foretold, *apart, f"{band:.2f}"))
+        rows.append((name.replace(" ", SPACE), f"{came}", *foretold, *apart, f"{band:.2f}"))
     head = ("", "Spikes that came", "Model foretold", "GLM foretold", "Model, distance", "GLM, distance", "95 % band")
     return table(head, rows, numbers=range(1, 7))
 

@@ -4,6 +4,7 @@ from ._html import (
     ARROW as ARROW,
     DASH as DASH,
     MINUS as MINUS,
+    SPACE as SPACE,
     TIMES as TIMES,
     cards as cards,
     code as code,
