@@ -84,10 +84,12 @@ def fit_locust(*, quick: bool = False, progress: Report = silent) -> LocustResul
     """
     began, plan = time.perf_counter(), QUICK if quick else Plan()
     recordings = {i: load_recording(i) for i in CUTOFF_HZ}
-    done, lock = dict.fromkeys(recordings, 0.0), threading.Lock()
+    done, lock, stop = dict.fromkeys(recordings, 0.0), threading.Lock(), threading.Event()
 
     def fitted(i: int) -> Fit:
         def report(k: int, total: int) -> None:
+            if stop.is_set():
+                raise InterruptedError
             with lock:
                 done[i] = k / total
                 progress(0.9 * sum(done.values()), len(done), f"fitting both recordings, {plan.starts} starts each")
@@ -95,7 +97,11 @@ def fit_locust(*, quick: bool = False, progress: Report = silent) -> LocustResul
         return fit_receptor(recordings[i], plan, report)
 
     with ThreadPoolExecutor(len(recordings)) as pool:  # a fit keeps little more than one core busy
-        fits = dict(zip(recordings, pool.map(fitted, recordings), strict=True))
+        try:
+            fits = dict(zip(recordings, pool.map(fitted, recordings), strict=True))
+        except BaseException:  # an interrupt, or one of them failed: the other shall not go on to its end
+            stop.set()
+            raise
     progress(0.9, 1.0, "scoring")
     glms = {i: fit_glm(*binned(recording), train=round(plan.split / BIN)) for i, recording in recordings.items()}
     own = tuple(_recording_result(i, recordings[i], fits[i], glms[i], plan) for i in recordings)
