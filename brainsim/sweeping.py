@@ -18,7 +18,8 @@ from ._typing import magnitude
 if TYPE_CHECKING:
     import xarray as xr
 
-_MOST = 1024  # points per chunk, unless memory says less: beyond it nothing gets faster, and the bar should move
+_MOST = 1024  # points per chunk, unless memory says less: beyond it nothing gets faster
+_FEWEST = 16  # points per chunk for the sake of a bar that moves
 
 
 @final
@@ -75,7 +76,8 @@ def sweep(
     **Other arguments:**
 
     - `mode`: `"grid"`, every combination (default), or `"zip"`, the axes side by side along one dimension `point`.
-    - `chunk`: how many points at once; default as many as fit into a quarter of the memory, at most 1024.
+    - `chunk`: how many points at once; default an eighth of them, between 16 and 1024, or what fits into a quarter of
+      the memory.
     - `dims`: names of the dimensions of an output's own array, e.g. `dict(v=("time", "neuron"))`; default `v_0`, `v_1`.
     - `units`: units of the outputs, e.g. `dict(rate="Hz")`.
     - `progress`: `True` for a bar in a terminal, `False`, or a function that is called with (done, total).
@@ -195,7 +197,7 @@ def _evaluate(
         where = {name: jax.ShapeDtypeStruct((size,), jnp.int32) for name in values}
         return jax.jit(at).lower(arrays, values, where).compile()
 
-    size = _even(total, chunk or _MOST)
+    size = _even(total, chunk or min(_MOST, max(_FEWEST, total // 8)))
     run = compiled(size)
     if chunk is None and (needed := _bytes(run)) > (budget := _memory() // 4) and size > 1:
         size = _even(total, max(1, int(size * budget / needed)))
