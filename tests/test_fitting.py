@@ -5,13 +5,14 @@ import io
 import json
 import re
 
-import brainsim as bs
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+
+import brainsim as bs
 from brainsim.fitting import _objective
 
 DT = 0.1
@@ -115,6 +116,8 @@ def line(slope=2.0, offset=-1.0, n=100, noise=0.3, seed=0):
 
 
 BOUNDS = dict(slope=(0.1, 10.0), offset=(-5.0, 5.0))
+
+
 def fit_line(data, **options):
     return bs.fit(Line(), data, **(dict(free=BOUNDS, loss=squares, starts=4, progress=False) | options))
 
@@ -134,7 +137,7 @@ def test_intervals_of_a_regression(x64):
 
 
 def test_intervals_are_wider_where_noise_is_correlated(x64):
-    """Noise that remembers 0.9 of itself from bin to bin makes a mean sqrt(1.9 / 0.1) times as uncertain as white noise."""
+    """Noise that keeps 0.9 of itself from bin to bin makes a mean sqrt(1.9 / 0.1) times as uncertain as white noise."""
     white = np.random.default_rng(5).normal(size=20000)
     noise = np.zeros(20000)
     for k in range(1, 20000):
@@ -343,11 +346,20 @@ def test_figures():
         (dict(free={}), "free must name the parameters to fit, with bounds; available: slope (mV/ms), offset (mV)"),
         (dict(free=dict(tilt=(0, 1))), "no parameter 'tilt'; available: slope (mV/ms), offset (mV)"),
         (dict(free=dict(count=(0, 1))), "no parameter 'count'; available: slope (mV/ms), offset (mV)"),
-        (dict(free=dict(slope=(2, 2))), "the bounds of slope (mV/ms) are empty: the lower, 2, is not below the upper, 2"),
+        (
+            dict(free=dict(slope=(2, 2))),
+            "the bounds of slope (mV/ms) are empty: the lower, 2, is not below the upper, 2",
+        ),
         (dict(free=dict(slope=(0, np.inf))), "the bounds of slope (mV/ms) must be finite, got 0 and inf"),
-        (dict(free=dict(slope=3.0)), "free['slope'] must be (lower, upper) or (lower, upper, 'log' or 'linear'), got 3.0"),
+        (
+            dict(free=dict(slope=3.0)),
+            "free['slope'] must be (lower, upper) or (lower, upper, 'log' or 'linear'), got 3.0",
+        ),
         (dict(free=dict(slope=(1, 2, "cubic"))), "free['slope'] must be (lower, upper) or"),
-        (dict(free=dict(slope=(-1, 2, "log"))), "a logarithmic scale for slope (mV/ms) needs positive bounds, got -1 and 2"),
+        (
+            dict(free=dict(slope=(-1, 2, "log"))),
+            "a logarithmic scale for slope (mV/ms) needs positive bounds, got -1 and 2",
+        ),
         (dict(starts=0), "starts must be a positive whole number, got 0"),
         (dict(steps=2.5), "steps must be a positive whole number, got 2.5"),
         (dict(holdout=1.0), "holdout must be a fraction from 0 up to but less than 1, got 1.0"),
