@@ -125,8 +125,8 @@ def main() -> None:
         """Each peer's method over brainsim's same method, or over its exponential Euler if it has not that method."""
         ours = {w.method.split()[0]: t for w, t in times.items() if w.simulator == "brainsim"}
         against = lambda w: ours.get(w.method.split()[0], ours.get("exponential_euler"))
-        peers = [w for w in times if w.simulator != "brainsim" and against(w)]
-        return {f"{w.simulator} {w.method}": round(times[w] / against(w), 3) for w in peers}
+        peers = [(w, t) for w in times if w.simulator != "brainsim" and (t := against(w))]
+        return {f"{w.simulator} {w.method}": round(times[w] / t, 3) for w, t in peers}
 
     ratio = ratios(median)
     report = dict(

@@ -95,6 +95,25 @@ class AbstractRule(eqx.Module):
 class AbstractNode(eqx.Module):
     """What `simulate` runs: a population, a network, a trained layer; anything with a state and a step."""
 
+    @property
+    @abstractmethod
+    def inputs(self) -> dict[str, int]:
+        """Names of the possible inputs, and the number of units that each has."""
+
+    @property
+    @abstractmethod
+    def variables(self) -> tuple[str, ...]:
+        """Names of the state variables."""
+
+    @property
+    @abstractmethod
+    def sizes(self) -> dict[str, int]:
+        """Names of the populations (a lone one has the name `""`) and their numbers of neurons."""
+
+    @abstractmethod
+    def read(self, state: Any, name: str) -> Array:
+        """The state variable `name`, as listed by `variables`."""
+
     @abstractmethod
     def init(self, *, dt: float, key: Array | None = None) -> Any:
         """The state at time 0, for steps of `dt` ms. `key` seeds the noise, if there is any."""

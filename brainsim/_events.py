@@ -105,7 +105,9 @@ def simulate_events(
     y = Cell(state.neuron, state.receptors)
     dtype = jax.tree.leaves(y)[0].dtype
     precise = dtype == jnp.float64
-    tolerance = dict(rtol=rtol or (1e-12 if precise else 1e-6), atol=atol or (1e-12 if precise else 1e-6))
+    tolerance: dict[str, Any] = dict(
+        rtol=rtol or (1e-12 if precise else 1e-6), atol=atol or (1e-12 if precise else 1e-6)
+    )
     integrate = _Integrator(
         solver=diffrax.Dopri8() if solver is None else solver,
         controller=diffrax.PIDController(**tolerance, dtmax=max_step),

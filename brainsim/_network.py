@@ -61,7 +61,7 @@ class Network(AbstractNode):
         key: Array | None = None,
     ):
         self.populations = dict(populations)
-        named = dict(projections) if isinstance(projections, Mapping) else _names(projections)
+        named: dict[str, Projection] = {**projections} if isinstance(projections, Mapping) else _names(projections)
         self.projections = {name: self._built(p, name, i, key) for i, (name, p) in enumerate(named.items())}
 
     def _built(self, p: Projection, name: str, i: int, key: Array | None) -> Projection:

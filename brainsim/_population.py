@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from ._dynamics import AbstractNeuron, AbstractNode, AbstractReceptor
 from ._solver import Exact, ExponentialEuler, Prepared, structure
-from ._typing import Param, State, as_float, get, put, static, variables
+from ._typing import Param, State, as_float, get, put, variables
 
 
 class Cell(NamedTuple):
@@ -66,7 +66,7 @@ class Population(AbstractNode):
     ```
     """
 
-    n: int = static()
+    n: int = eqx.field(static=True)
     neuron: AbstractNeuron
     receptors: dict[str, AbstractReceptor] = eqx.field(default_factory=dict, converter=dict)
     initial: dict[str, Any] = eqx.field(
@@ -133,8 +133,8 @@ class Population(AbstractNode):
 
     def vector_field(self, t: Any, y: Cell, args: Flow) -> Cell:
         """d/dt of neurons and receptors; the held variables of refractory neurons stand still."""
-        v = get(y.neuron, "v") if self.receptors else None
-        current = args.current(t) if callable(args.current) else args.current
+        v: Any = get(y.neuron, "v") if self.receptors else None
+        current: Any = args.current(t) if callable(args.current) else args.current
         for name, receptor in self.receptors.items():
             current = current + receptor.current(y.receptors[name], v)
         neuron = self.neuron.vector_field(t, y.neuron, current)
@@ -228,7 +228,7 @@ class Population(AbstractNode):
     def _kick(self, k: Any, dt: float, state: PopulationState) -> Cell:
         """The Brownian increment of step k: a draw depends on the key, the variable, the neuron and the step only."""
         neuron = jax.tree.map(jnp.zeros_like, state.neuron)
-        key = jax.random.fold_in(state.key, k)
+        key = jax.random.fold_in(state.key, k)  # pyright: ignore[reportArgumentType] (noise has one)
         for i, name in enumerate(self.noise):
             like = get(neuron, name)
             draw = jax.random.normal(jax.random.fold_in(key, i), like.shape, like.dtype)

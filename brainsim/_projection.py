@@ -1,11 +1,11 @@
 """A projection: which neurons reach which receptor, how strongly, how late."""
 
 import math
+from typing import Any
 
 import equinox as eqx
 
 from ._dynamics import AbstractConnectivity, AbstractRule
-from ._typing import static
 
 
 class Projection(eqx.Module):
@@ -29,10 +29,10 @@ class Projection(eqx.Module):
     ```
     """
 
-    pre: str = static()
-    post: str = static()
-    connect: AbstractConnectivity | AbstractRule
-    delay: float = static(converter=float)
+    pre: str = eqx.field(static=True)
+    post: str = eqx.field(static=True)
+    connect: Any
+    delay: float = eqx.field(static=True, converter=float)
 
     def __check_init__(self):
         if not (self.delay > 0 and math.isfinite(self.delay)):

@@ -143,7 +143,7 @@ def _run(
     joined = {}
     for name in records:
         there = [part[name] for part in parts if name in part]
-        joined[name] = jax.tree.map(lambda *x: jnp.concatenate(x) if len(x) > 1 else x[0], *there)
+        joined[name] = jax.tree.map(lambda x, *more: jnp.concatenate([x, *more]) if more else x, *there)
     every = {name: r.every for name, r in records.items()}
     return Result(joined, final, state.k.astype(jnp.result_type(float)) * dt, dt, every)
 
@@ -153,7 +153,7 @@ _plain = eqx.filter_jit(_run)
 
 @ft.cache
 def _optimised() -> Callable[..., Result]:
-    return eqx.filter_jit(_run, compiler_options=cpu_options())
+    return eqx.filter_jit(_run, compiler_options=cpu_options())  # pyright: ignore[reportCallIssue]
 
 
 def _levels(everys: set[int], steps: int, checkpoint: int | None) -> tuple[int, ...]:
@@ -207,7 +207,7 @@ def named_inputs(node: AbstractNode, inputs: Any, steps: int) -> dict[str, Any]:
 
 def _array_input(name: str, value: Any, n: int, steps: int) -> Array:
     value = as_float(value)
-    if value.shape in ((), (1,), (n,)):
+    if value.shape in [(), (1,), (n,)]:
         return jnp.broadcast_to(value, (n,)) if value.ndim else value
     if value.shape in ((steps, n), (steps, 1)):
         return value

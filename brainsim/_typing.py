@@ -7,17 +7,21 @@ A quantity that carries another unit is converted, or refused, once: when it is 
 
 import functools as ft
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-State: TypeAlias = PyTree[Array, "Y"]
+State: TypeAlias = PyTree[Array]
 """The state of a dynamical system: a NamedTuple (classes) or a dict (models from functions) of arrays."""
 
-Param: TypeAlias = Float[Array, "*n"]
+if TYPE_CHECKING:
+    # What goes in is a number, an array or a quantity, what is there is an array: type checkers know no such field.
+    Param: TypeAlias = Any
+else:
+    Param: TypeAlias = Float[Array, "*n"]
 """A parameter: a scalar shared by all units, or one value per unit."""
 
 
@@ -128,7 +132,7 @@ def get(y: State, name: str) -> Array:
     return y[name] if isinstance(y, dict) else getattr(y, name)
 
 
-def put(y: State, **values: Array) -> State:
+def put(y: State, **values: Any) -> State:
     """A copy of the state record `y` with the named variables replaced."""
     for name in values:
         get(y, name)

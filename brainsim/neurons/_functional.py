@@ -94,7 +94,7 @@ def neuron(
         held = ("v",) if "v" in init else ()
     if missing := [name for name in held if name not in init]:
         raise ValueError(f"held variable {missing[0]!r} is not a state variable; available: {', '.join(init)}")
-    model = FunctionalNeuron(
+    model = FunctionalNeuron(  # pyright: ignore[reportCallIssue] (`resets` is a property, not a field)
         params={k: as_float(x) for k, x in params.items()},
         initial={k: as_float(x) for k, x in init.items()},
         flow=flow,
