@@ -73,7 +73,10 @@ def spike_log_likelihood(model: Any, recording: "Recording", *, bin: float | Non
     def cost(log_rate):
         log_h = log_rate + np.log(width)
         h = _exp(log_h, 4.0)
-        return jnp.where(fired, -log_h - jnp.log(phi1(-jnp.minimum(h, 60.0))), h)
+        likely = h > 1  # there -log(1 - exp(-h)) is small, and to be had without cancellation; elsewhere -log(h) is not
+        few, many = jnp.where(likely, 1, h), jnp.where(likely, h, 1)
+        surprise = jnp.where(likely, -jnp.log1p(-jnp.exp(-many)), -log_h - jnp.log(phi1(-few)))
+        return jnp.where(fired, surprise, h)
 
     return Terms(log_rate, cost, as_float(fired), likelihood=True)
 

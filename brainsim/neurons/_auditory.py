@@ -139,5 +139,5 @@ def later(x: Float[Array, " steps"], shift: Float[Array, ""]) -> Float[Array, " 
         0.5 * f * (1 + f * (4 - 3 * f)),
         0.5 * f * f * (f - 1),
     )
-    k = jnp.arange(n) - whole.astype(jnp.int32)
+    k = jnp.arange(n, dtype=jnp.int32) - whole.astype(jnp.int32)
     return jnp.stack(weights) @ jnp.stack([x[jnp.clip(k + 1 - j, 0, n - 1)] for j in range(4)])
