@@ -21,7 +21,8 @@ from ._integrate_and_fire import V, full
 class AbstractEscapeNeuron(AbstractNeuron):
     """A neuron that spikes in a step of length dt with probability 1 - exp(-hazard(y) dt), y the state at its end.
 
-    `guard` remains the threshold of the neuron without noise. `stimulus_unit` is the unit of what drives it.
+    `guard` remains the threshold of the neuron without noise, which is what `simulate` runs; the hazard is for the
+    likelihood of recorded spikes. `stimulus_unit` is the unit of what drives it.
 
     Gerstner, Kistler, Naud & Paninski (2014), Neuronal Dynamics, chapter 9, doi:10.1017/CBO9781107447615.
     """
