@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import re
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -18,7 +19,7 @@ from brainsim.fitting import _objective
 DT = 0.1
 
 
-def recorded(neuron, stimulus, *, noise=0.0, finer=1, unit="pA", dt=DT):
+def recorded(neuron, stimulus, *, noise=0.0, finer=1, unit="pA", dt=DT) -> Any:
     """A run, at `finer` steps per sample, as an amplifier with `noise` (mV) would have it: sample k at k dt."""
     n = len(stimulus)
     drive = np.repeat(stimulus, finer)[:, None]
@@ -33,6 +34,10 @@ def current(mean, sd, n, seed=0):
     return np.repeat(mean + sd * np.random.default_rng(seed).normal(size=-(-n // 20)), 20)[:n]
 
 
+def run_fit(model, recording, *, progress: Any = False, **options: Any) -> Any:
+    return bs.fit(model, recording, progress=progress, **options)
+
+
 def error(fit, true):
     """Relative error of each fitted parameter."""
     return {name: abs(float(p.value) / float(getattr(true, name)) - 1) for name, p in fit.params.items()}
@@ -45,7 +50,7 @@ def test_hodgkin_huxley_conductances():
     true = bs.HH(g_na=100.0, g_k=30.0)
     recording = recorded(true, current(8, 6, 1200), unit="uA/cm2", dt=0.05)
     assert len(recording.spike_times) >= 3
-    fit = bs.fit(bs.HH(), recording, free=dict(g_na=(20.0, 400.0), g_k=(5.0, 150.0)), starts=8, progress=False)
+    fit = run_fit(bs.HH(), recording, free=dict(g_na=(20.0, 400.0), g_k=(5.0, 150.0)), starts=8)
     assert max(error(fit, true).values()) < 1e-3
     assert fit.params["g_na"].scale == "log" and fit.params["g_na"].unit == "mS/cm2"
     assert fit.loss < 1e-4 and fit.held_out < 1e-4
@@ -55,7 +60,7 @@ def test_leaky_integrate_and_fire(precision):
     true = bs.LIF(c=200.0, tau=15.0, v_rest=-68.0, v_th=-50.0, v_reset=-60.0)
     recording = recorded(true, current(300, 250, 3000))
     free = dict(c=(50, 500), tau=(2, 60), v_rest=(-80, -55), v_th=(-58, -40), v_reset=(-75, -52))
-    fit = bs.fit(bs.LIF(), recording, free=free, starts=8, progress=False)
+    fit = run_fit(bs.LIF(), recording, free=free, starts=8)
     wrong = error(fit, true)
     assert wrong.pop("v_th") < 2e-3  # known to a fraction of a step's rise
     assert max(wrong.values()) < 1e-3
@@ -71,7 +76,7 @@ def test_adaptive_exponential_with_noise_and_a_finer_step():
     assert len(recording.spike_times) >= 10
     free = dict(c=(50, 500), g_l=(2, 80), e_l=(-85, -55), v_t=(-60, -40), delta_t=(0.5, 5), a=(-5, 20), b=(1, 300),
                 tau_w=(20, 500), v_reset=(-80, -50))  # fmt: skip
-    fit = bs.fit(bs.AdEx(t_ref=2.0), recording, free=free, starts=32, progress=False)
+    fit = run_fit(bs.AdEx(t_ref=2.0), recording, free=free, starts=32)
     wrong = error(fit, true)
     assert max(wrong[name] for name in ("c", "g_l", "e_l", "v_t", "b", "tau_w", "v_reset")) < 0.05
     assert wrong["delta_t"] < 0.15 and wrong["a"] < 0.2
@@ -87,8 +92,8 @@ def test_a_loss_of_ones_own_with_optax():
         run = bs.simulate(bs.Population(1, model), 30.0, 0.5, 100.0, dict(v="v"))
         return jnp.mean((run["v"][-1] - target) ** 2)
 
-    fit = bs.fit(bs.LIF(), -65.0, free=dict(c=(50.0, 500.0)), loss=loss, optimizer=optax.adam(0.2), starts=4,
-                 steps=60, progress=False)  # fmt: skip
+    fit = run_fit(bs.LIF(), -65.0, free=dict(c=(50.0, 500.0)), loss=loss, optimizer=optax.adam(0.2), starts=4,
+                 steps=60)  # fmt: skip
     tau = float(bs.LIF().tau)
     assert float(fit.params["c"].value) == pytest.approx(100 * tau * (1 - np.exp(-30 / tau)) / 5, rel=1e-2)
     assert fit.held_out is None and fit.output is None and np.isnan(fit.params["c"].low)
@@ -110,7 +115,7 @@ def squares(model, recording):
     return bs.losses.Terms(line, lambda x: (x - data) ** 2, jnp.ones_like(data))
 
 
-def line(slope=2.0, offset=-1.0, n=100, noise=0.3, seed=0):
+def line(slope=2.0, offset=-1.0, n=100, noise=0.3, seed=0) -> Any:
     t = DT * np.arange(n)
     return bs.io.Recording(dt=DT, voltage=slope * t + offset + noise * np.random.default_rng(seed).normal(size=n))
 
@@ -119,7 +124,7 @@ BOUNDS = dict(slope=(0.1, 10.0), offset=(-5.0, 5.0))
 
 
 def fit_line(data, **options):
-    return bs.fit(Line(), data, **(dict(free=BOUNDS, loss=squares, starts=4, progress=False) | options))
+    return run_fit(Line(), data, **(dict(free=BOUNDS, loss=squares, starts=4) | options))
 
 
 def test_intervals_of_a_regression(x64):
@@ -156,7 +161,7 @@ def test_intervals_of_a_likelihood(x64):
         rate = jnp.full(4000, 1.0) * jnp.log(model.slope)
         return bs.losses.Terms(rate, lambda r: jnp.exp(r) - counts * r, jnp.ones(4000), likelihood=True)
 
-    fit = bs.fit(Line(), None, free=dict(slope=(0.01, 10.0)), loss=likelihood, starts=3, progress=False)
+    fit = run_fit(Line(), None, free=dict(slope=(0.01, 10.0)), loss=likelihood, starts=3)
     p = fit.params["slope"]
     assert float(p.value) == pytest.approx(counts.mean(), rel=1e-4)
     assert 0.99 < np.log(p.high / p.low) / (2 * 1.96 / np.sqrt(counts.sum())) < 1.3
@@ -172,7 +177,7 @@ def test_what_cannot_be_known_is_said(x64):
         return squares(Line(slope=model.slope * model.offset, offset=jnp.asarray(-1.0)), recording)
 
     free = dict(slope=(0.1, 10.0), offset=(0.1, 10.0), idle=(0.0, 1.0))
-    fit = bs.fit(Product(), line(), free=free, loss=loss, starts=4, progress=False)
+    fit = run_fit(Product(), line(), free=free, loss=loss, starts=4)
     assert fit.params["slope"].note == "not determined within its bounds: trades off against offset"
     assert fit.params["offset"].note == "not determined within its bounds: trades off against slope"
     assert fit.params["idle"].note == "the loss does not depend on it"
@@ -208,7 +213,7 @@ def test_the_held_out_part_of_a_neuron_is_scored_with_its_past():
     voltage = recording.voltage.copy()
     voltage[850:] += 3.0
     recording = dataclasses.replace(recording, voltage=voltage)
-    fit = bs.fit(bs.LIF(), recording, free=dict(tau=(5.0, 50.0)), starts=2, steps=8, progress=False)
+    fit = run_fit(bs.LIF(), recording, free=dict(tau=(5.0, 50.0)), starts=2, steps=8)
     assert fit.loss < 1e-6 < 0.1 < fit.held_out  # nothing of the change is seen in training
     assert float(fit.params["tau"].value) == pytest.approx(15.0, rel=1e-4)
     assert fit.output.shape == (1000, 2)
@@ -257,7 +262,7 @@ def test_an_array_of_parameters():
     def loss(model, _):
         return bs.losses.Terms(model.level, lambda x: (x - data) ** 2, jnp.ones(3))
 
-    fit = bs.fit(Steps(jnp.zeros(3)), None, free=dict(level=(-5.0, 5.0)), loss=loss, starts=4, progress=False)
+    fit = run_fit(Steps(jnp.zeros(3)), None, free=dict(level=(-5.0, 5.0)), loss=loss, starts=4)
     np.testing.assert_allclose(fit.params["level"].value, data, atol=1e-3)
     assert fit.finals["level"].shape == (4, 3) and fit.model.level.shape == (3,)
 
@@ -270,8 +275,8 @@ def nan_above(edge):
 
 
 def test_a_start_that_turns_nan_is_frozen_and_named(x64):
-    fit = bs.fit(Line(), None, free=dict(slope=(0.1, 10.0, "linear")), loss=nan_above(2.5), optimizer=optax.sgd(0.05),
-                 starts=4, steps=100, progress=False)  # fmt: skip
+    fit = run_fit(Line(), None, free=dict(slope=(0.1, 10.0, "linear")), loss=nan_above(2.5), optimizer=optax.sgd(0.05),
+                 starts=4, steps=100)  # fmt: skip
     assert len(fit.failures) == 4  # some at their first step, some on their way up
     found = [re.fullmatch(r"start (\d) died at step (\d+): no finite loss or gradient at slope = ([\d.]+) mV/ms", f)
              for f in fit.failures]  # fmt: skip
@@ -294,13 +299,13 @@ def test_gauss_newton_steps_around_nan(x64):
 
 def test_nothing_but_nan_is_an_error():
     with pytest.raises(ValueError, match=r"no start has a finite loss; the first was slope = 1 mV/ms: narrow") as e:
-        bs.fit(Line(), None, free=dict(slope=(0.5, 5.0)), loss=nan_above(0.0), starts=3, steps=2, progress=False)
+        bs.fit(Line(), None, free=dict(slope=(0.5, 5.0)), loss=nan_above(0.0), starts=3, steps=2)
     assert "\n" not in str(e.value)
 
 
 def test_a_stage_that_fails_keeps_the_one_before():
-    fit = bs.fit(Line(), None, free=dict(slope=(0.1, 4.0)), loss=[nan_above(9.0), nan_above(0.0)], starts=3, steps=60,
-                 progress=False)  # fmt: skip
+    stages = [nan_above(9.0), nan_above(0.0)]
+    fit = run_fit(Line(), None, free=dict(slope=(0.1, 4.0)), loss=stages, starts=3, steps=60)
     assert fit.notes == ("stage 2 of 2 found no finite loss; these are the parameters before it",)
     assert float(fit.params["slope"].value) == pytest.approx(3.0, rel=0.05)
     assert fit.stages == (0, 60) and fit.history.shape == (3, 61)
@@ -311,7 +316,7 @@ def test_a_stage_that_fails_keeps_the_one_before():
 
 def test_time_steps_other_than_the_recording_s():
     recording = recorded(bs.LIF(tau=15.0), current(200, 100, 1000))
-    fit = bs.fit(bs.LIF(), recording, free=dict(tau=(5.0, 50.0)), dt=0.2, starts=2, steps=8, progress=False)
+    fit = run_fit(bs.LIF(), recording, free=dict(tau=(5.0, 50.0)), dt=0.2, starts=2, steps=8)
     assert fit.dt == 0.2 and fit.output.shape[0] == 500 and fit.split == pytest.approx(80.0)
     assert float(fit.params["tau"].value) == pytest.approx(15.0, rel=1e-3)
 
@@ -330,8 +335,10 @@ def test_progress_and_printing(capfd):
 
 def test_figures():
     recording = recorded(bs.LIF(tau=15.0), current(450, 100, 500))
-    fits = [bs.fit(bs.LIF(), recording, free=dict(tau=(5.0, 50.0)), starts=2, steps=3, progress=False),
-            bs.fit(Line(), None, free=dict(slope=(0.1, 4.0)), loss=nan_above(9.0), starts=2, steps=3, progress=False)]  # fmt: skip
+    fits = [
+        run_fit(bs.LIF(), recording, free=dict(tau=(5.0, 50.0)), starts=2, steps=3),
+        run_fit(Line(), None, free=dict(slope=(0.1, 4.0)), loss=nan_above(9.0), starts=2, steps=3),
+    ]
     for fit, panels in zip(fits, (5, 2), strict=True):
         figure = fit.plot()
         assert len(figure.axes) == panels
@@ -371,7 +378,7 @@ def test_figures():
     ],
 )
 def test_errors_say_what_was_given(options, message):
-    given = dict(free=BOUNDS, loss=squares, starts=2, progress=False) | options
+    given = dict(free=BOUNDS, loss=squares, starts=2) | options
     with pytest.raises(ValueError, match=re.escape(message)) as e:
         bs.fit(Line(), line(), **given)
     assert "\n" not in str(e.value)

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -155,10 +156,10 @@ def test_an_output_may_not_have_the_name_of_an_axis():
 
 
 def test_parameters_by_path():
-    cell = bs.Population(3, bs.AdEx(), dict(exc=bs.ExpCurrent(tau=5.0)))
+    cell: Any = bs.Population(3, bs.AdEx(), dict(exc=bs.ExpCurrent(tau=5.0)))
     names = bs.parameters(cell)
     assert names["neuron.tau_w"] is cell.neuron.tau_w and names["receptors.exc.tau"] is cell.receptors["exc"].tau
-    changed = bs.with_params(cell, {"exc.tau": 2.0}, tau_w=30)
+    changed: Any = bs.with_params(cell, {"exc.tau": 2.0}, tau_w=30)
     assert changed.receptors["exc"].tau.item() == 2.0 and changed.neuron.tau_w.item() == 30.0
     assert cell.neuron.tau_w.item() == 144.0
     assert changed.neuron.tau_w.dtype == cell.neuron.tau_w.dtype

@@ -1,18 +1,19 @@
 """The voltage loss: zero at the truth, a free run without coupling, smooth through spikes, blind around them."""
 
 import dataclasses
+from typing import Any
 
-import brainsim as bs
 import diffrax
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+
+import brainsim as bs
 
 DT = 0.1
 
 
-def recorded(neuron, stimulus, unit="pA", dt=DT, solver=None):
+def recorded(neuron, stimulus, unit="pA", dt=DT, solver=None) -> Any:
     """A run as an amplifier would have it: sample k is the value at k dt."""
     n = len(stimulus)
     run = bs.simulate(bs.Population(1, neuron), n * dt, dt, stimulus[:, None], dict(v="v", spikes=True), solver=solver)

@@ -11,7 +11,6 @@ from jaxtyping import Array, Float, Int
 
 from .._dynamics import AbstractNeuron, AbstractNode
 from .._population import Cell, Flow, Population
-from .._record import Record
 from .._simulate import simulate
 from .._solver import structure
 from .._typing import State, as_float, get, put, units, variables
@@ -99,18 +98,17 @@ def voltage_mse(
     told = dict(
         voltage=ahead(data.voltage), gain=gain * ahead(data.use) + ahead(data.upstroke), spike=ahead(data.spike)
     )
-    record = dict(v=Record(lambda state: state.v[0]))
-    if threshold:
-        record["distance"] = Record(lambda state: state.distance[0])
+    record = dict(v="v", distance="distance") if threshold else dict(v="v")
     current = as_float(recording.stimulus)[:, None]
     run = simulate(node, n * dt, dt, dict(current=current, **told), record, solver=solver)
+    v = run["v"][:, 0]
     counted = lambda x: as_float(np.append((x * data.scored)[1:], 0.0))
     score, target = counted(data.use), told["voltage"][:, 0]
     if not threshold:
-        return Terms(run["v"], lambda v: score * (v - target) ** 2, score)
+        return Terms(v, lambda v: score * (v - target) ** 2, score)
     weight = jnp.stack([score, counted(data.spike)], -1)
     target = jnp.stack([target, jnp.zeros_like(target)], -1)
-    output = jnp.stack([run["v"], run["distance"]], -1)
+    output = jnp.stack([v, run["distance"][:, 0]], -1)
     return Terms(output, lambda output: weight * (output - target) ** 2, score)
 
 
@@ -180,9 +178,20 @@ class _Follower(AbstractNode):
     fastest: float = eqx.field(static=True)
     threshold: bool = eqx.field(static=True)
 
-    inputs = property(lambda self: dict(current=1, voltage=1, gain=1, spike=1))
-    sizes = property(lambda self: {"": 1})
-    variables = property(lambda self: ())
+    @property
+    def inputs(self):
+        return dict(current=1, voltage=1, gain=1, spike=1)
+
+    @property
+    def variables(self):
+        return ("v", "distance")
+
+    @property
+    def sizes(self):
+        return {"": 1}
+
+    def read(self, state, name):
+        return get(state, name)
 
     def init(self, *, dt, key=None):
         y = self.one.init(dt=dt).neuron
