@@ -132,6 +132,16 @@ def test_bins_without_a_spike_hold_the_mean_hazard(name, x64):
     ).all()  # there the steps know of the spike, and the bin does not
 
 
+@pytest.mark.parametrize("model", [EscapeLIF, GIF])
+def test_affine_flows_are_exact_at_any_step(model, x64):
+    """Whatever is constant over the longest step: the hazard at its ends does not depend on the step."""
+    data = recording(dt=0.5)
+    spikes = 0.5 * np.round(data.spike_times / 0.5)
+    at = lambda m: bs.io.Recording(dt=0.5 / m, stimulus=np.repeat(data.stimulus, m), spike_times=spikes)
+    coarse, fine = (spike_log_likelihood(model(t_ref=2.0), at(m)).output for m in (1, 5))
+    np.testing.assert_allclose(fine[4::5], coarse, rtol=1e-9)
+
+
 def test_steps_converge(x64):
     """The density of the likelihood settles at first order in the step, whatever is constant over the longest step."""
     coarse = sound(dt=0.4, duration=160.0)

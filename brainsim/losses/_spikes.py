@@ -115,7 +115,7 @@ def _solver(one: Population) -> diffrax.AbstractSolver:
     dtype = jax.tree.leaves(rest)[0].dtype
     free = jnp.zeros(1, bool)
     field = lambda y: (one.vector_field(0.0, y[0], Flow(y[1], free)), jnp.zeros_like(y[1]))
-    return Exact() if structure(field, (rest, jnp.zeros(1, dtype)))[1] is None else ExponentialEuler()
+    return ExponentialEuler() if any(structure(field, (rest, jnp.zeros(1, dtype)))[1]) else Exact()
 
 
 class _Track(NamedTuple):
