@@ -201,7 +201,7 @@ class Izhikevich(AbstractNeuron):
 
     def vector_field(self, t, y, args):
         v, u = y
-        return VU(v=0.04 * v**2 + 5 * v + 140 - u + args, u=self.a * (self.b * v - u))
+        return VU(v=0.04 * v * v + 5 * v + 140 - u + args, u=self.a * (self.b * v - u))
 
     def guard(self, y):
         return y.v - self.v_peak
