@@ -1,7 +1,7 @@
 """A network: populations wired by name."""
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +61,7 @@ class Network(AbstractNode):
         key: Array | None = None,
     ):
         self.populations = dict(populations)
-        named: dict[str, Projection] = {**projections} if isinstance(projections, Mapping) else _names(projections)
+        named: Any = dict(projections) if isinstance(projections, Mapping) else _names(projections)
         self.projections = {name: self._built(p, name, i, key) for i, (name, p) in enumerate(named.items())}
 
     def _built(self, p: Projection, name: str, i: int, key: Array | None) -> Projection:

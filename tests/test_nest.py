@@ -100,7 +100,7 @@ def test_izhikevich(name, x64):
     cell = bs.Population(1, neuron, initial=dict(v=p["V0"], u=p["U0"]))
     result = bs.simulate(cell, 1000.0, dt, p["I_e"], dict(spikes=True), solver=diffrax.Euler())
     times = bs.spike_times(result.spikes, dt)[0]
-    # Fast spiking at dt 0.1 hangs on the last bit: h (a x) for (h a) x, or a fused multiply-add, gives 131 spikes for 130.
+    # Fast spiking at dt 0.1 hangs on the last bit: h (a x) for (h a) x, or a fused multiply-add, gives 131 for 130.
     last_bit = 1 if name == "izh_FS_I10_dt0.1_euler" else 0
     assert abs(len(times) - expected["n"]) <= last_bit
     np.testing.assert_allclose(times[:12], expected["first"], atol=1e-9)
