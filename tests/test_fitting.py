@@ -56,7 +56,7 @@ def test_hodgkin_huxley_conductances():
     assert fit.loss < 1e-4 and fit.held_out < 1e-4
 
 
-def test_leaky_integrate_and_fire(precision):
+def test_leaky_integrate_and_fire():
     true = bs.LIF(c=200.0, tau=15.0, v_rest=-68.0, v_th=-50.0, v_reset=-60.0)
     recording = recorded(true, current(300, 250, 3000))
     free = dict(c=(50, 500), tau=(2, 60), v_rest=(-80, -55), v_th=(-58, -40), v_reset=(-75, -52))
@@ -64,7 +64,7 @@ def test_leaky_integrate_and_fire(precision):
     wrong = error(fit, true)
     assert wrong.pop("v_th") < 2e-3  # known to a fraction of a step's rise
     assert max(wrong.values()) < 1e-3
-    assert fit.model.tau.dtype == (jnp.float32 if precision == 32 else jnp.float64)
+    assert fit.model.tau.dtype == jnp.float32
 
 
 @pytest.mark.slow

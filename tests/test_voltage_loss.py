@@ -77,7 +77,7 @@ def test_full_coupling_is_a_step_ahead(x64):
 
 @pytest.mark.parametrize(
     ("name", "parameter", "solver"),
-    [("LIF", "tau", None), ("LIF", "v_th", None), ("AdEx", "delta_t", None), ("AdEx", "tau_w", diffrax.Heun()),
+    [("LIF", "v_th", None), ("AdEx", "delta_t", None), ("AdEx", "tau_w", diffrax.Heun()),
      ("Izhikevich", "b", None), ("HH", "g_na", None)],
 )  # fmt: skip
 def test_gradients_through_spikes(name, parameter, solver, x64):
