@@ -41,7 +41,7 @@ def case(name, **kwargs):
 @pytest.mark.parametrize("bin", [None, 2.0])
 def test_homogeneous_poisson(precision, bin):
     """Nothing moves v, so the hazard is 1 / tau_0 at all times."""
-    data = bs.io.Recording(dt=0.5, stimulus=np.zeros(2000), spike_times=[10.2, 400.0, 401.9, 950.0])
+    data = bs.io.Recording(dt=0.5, stimulus=np.zeros(2000), spike_times=np.array([10.2, 400.0, 401.9, 950.0]))
     terms = spike_log_likelihood(EscapeLIF(v_th=-70.0, tau_0=40.0, t_ref=0.0), data, bin=bin)
     h = (bin or 0.5) / 40.0
     bins = round(1000.0 / (bin or 0.5))
@@ -56,7 +56,7 @@ def test_renewal_process(x64):
     dt, t_ref, tau, v_inf = 0.1, 3.0, 12.0, -50.0
     cell = EscapeLIF(tau=tau, v_rest=v_inf, v_reset=-68.0, v_th=-52.0, delta_u=1.7, tau_0=2.0, t_ref=t_ref)
     spikes = np.array([0.1, 15.3, 19.9, 60.0, 71.7])
-    data = bs.io.Recording(dt=dt, stimulus=np.zeros(1000), spike_times=spikes)
+    data = bs.io.Recording(dt=dt, stimulus=np.zeros(1000), spike_times=np.asarray(spikes))
     ends = dt * np.arange(1, 1001)  # a step's hazard is that of its end, before a spike there
     last = np.array([spikes[spikes < t - 1e-6].max(initial=-np.inf) for t in ends])
     age = ends - last
@@ -73,7 +73,7 @@ def test_auditory_receptor_against_its_equations(x64):
     """The docstring's equations in a loop, with variables that are constant over a step."""
     cell, data = AuditoryReceptor(delay=4.0), sound()
     m = {k: float(x) for k, x in bs.parameters(cell).items()}
-    dt, level = data.dt, data.stimulus
+    dt, level = data.dt, np.asarray(data.stimulus)
     h, v, a, age, expected = 1.0, 0.0, 0.0, 1000.0, []
     for k, fired in enumerate(data.counts(dt)):
         p = 1 / (1 + np.exp(-(level[max(0, k - 8)] - m["l_half"]) / m["l_slope"]))  # 8 steps of 0.5 ms
@@ -136,8 +136,10 @@ def test_bins_without_a_spike_hold_the_mean_hazard(name, x64):
 def test_affine_flows_are_exact_at_any_step(model, x64):
     """Whatever is constant over the longest step: the hazard at its ends does not depend on the step."""
     data = recording(dt=0.5)
-    spikes = 0.5 * np.round(data.spike_times / 0.5)
-    at = lambda m: bs.io.Recording(dt=0.5 / m, stimulus=np.repeat(data.stimulus, m), spike_times=spikes)
+    spikes = 0.5 * np.round(np.asarray(data.spike_times) / 0.5)
+    at = lambda m: bs.io.Recording(
+        dt=0.5 / m, stimulus=np.repeat(np.asarray(data.stimulus), m), spike_times=np.asarray(spikes)
+    )
     coarse, fine = (spike_log_likelihood(model(t_ref=2.0), at(m)).output for m in (1, 5))
     np.testing.assert_allclose(fine[4::5], coarse, rtol=1e-9)
 
@@ -145,11 +147,11 @@ def test_affine_flows_are_exact_at_any_step(model, x64):
 def test_steps_converge(x64):
     """The density of the likelihood settles at first order in the step, whatever is constant over the longest step."""
     coarse = sound(dt=0.4, duration=160.0)
-    spikes = 0.4 * np.round(coarse.spike_times / 0.4)
+    spikes = 0.4 * np.round(np.asarray(coarse.spike_times) / 0.4)
     density = []
     for m in (2, 4, 8):
-        stimulus = np.repeat(coarse.stimulus, m)
-        data = bs.io.Recording(dt=0.4 / m, stimulus=stimulus, stimulus_unit="dB", spike_times=spikes)
+        stimulus = np.repeat(np.asarray(coarse.stimulus), m)
+        data = bs.io.Recording(dt=0.4 / m, stimulus=stimulus, stimulus_unit="dB", spike_times=np.asarray(spikes))
         terms = spike_log_likelihood(AuditoryReceptor(delay=4.8), data)
         density.append(float(terms.cost(terms.output).sum()) + len(spikes) * np.log(0.4 / m))
     changes = np.abs(np.diff(density))
@@ -159,7 +161,8 @@ def test_steps_converge(x64):
 @pytest.mark.parametrize("fired", [True, False])
 def test_cost_is_finite_and_convex(precision, fired):
     """However far off a parameter is: Gauss-Newton takes the first two derivatives."""
-    data = bs.io.Recording(dt=0.5, stimulus=np.zeros(200), spike_times=(np.arange(200) + 1) * 0.5 if fired else [0.5])
+    spikes = 0.5 * np.arange(1, 201 if fired else 2)
+    data = bs.io.Recording(dt=0.5, stimulus=np.zeros(200), spike_times=spikes)
     terms = spike_log_likelihood(EscapeLIF(t_ref=0.0), data)
     terms = terms._replace(output=jnp.linspace(-200.0, 200.0, 200, dtype=terms.output.dtype))
     for x, sign in zip(
@@ -189,7 +192,7 @@ def test_recovers_the_parameters_of_a_simulation(x64):
         if rng.random() < -np.expm1(-dt * np.exp((v - truth["v_th"]) / truth["delta_u"])):
             spikes.append(dt * (k + 1))
             v, held = -70.0, 4
-    data = bs.io.Recording(dt=dt, stimulus=current, spike_times=spikes)
+    data = bs.io.Recording(dt=dt, stimulus=current, spike_times=np.asarray(spikes))
     free = dict(tau=(5.0, 60.0), v_th=(-65.0, -40.0), delta_u=(0.5, 10.0))
     fit = bs.fit(EscapeLIF(), data, free=free, loss=spike_log_likelihood, starts=4, steps=12, progress=False)
     for name, value in truth.items():
@@ -232,7 +235,12 @@ def test_many_parameters_at_once(x64):
         (lambda: 3.0, recording, None, "needs a neuron with a hazard, got float"),
         (AuditoryReceptor, recording, None, "takes a stimulus in dB, the recording's is in pA"),
         (EscapeLIF, lambda: bs.io.Recording(dt=0.5, stimulus=np.zeros(9)), None, "the recording has no spike times"),
-        (EscapeLIF, lambda: bs.io.Recording(dt=0.5, duration=9.0, spike_times=[1.0]), None, "has no stimulus"),
+        (
+            EscapeLIF,
+            lambda: bs.io.Recording(dt=0.5, duration=9.0, spike_times=np.array([1.0])),
+            None,
+            "has no stimulus",
+        ),
         (EscapeLIF, recording, 0.7, "a whole number of steps of 0.5 ms"),
         (EscapeLIF, recording, 150.0, "a whole number of bins, got bins of 150 ms"),
         (EscapeLIF, recording, 200.0, "spikes in one bin of 200 ms"),

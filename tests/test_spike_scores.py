@@ -26,12 +26,12 @@ def test_bits_of_the_truth_are_the_information():
 
 def test_bits_errors():
     with pytest.raises(ValueError, match="one shape"):
-        bits_per_spike([0.1, 0.2], [1], 0.1)
+        bits_per_spike(np.array([0.1, 0.2]), np.ones(1), 0.1)
     with pytest.raises(ValueError, match="0 spikes"):
-        bits_per_spike([0.1, 0.2], [0, 0], 0.1)
+        bits_per_spike(np.array([0.1, 0.2]), np.zeros(2), 0.1)
     for p, p0 in (([0.1, 1.0], 0.1), ([0.0, 0.5], 0.1), ([0.1, 0.5], 0.0)):
         with pytest.raises(ValueError, match="between 0 and 1"):
-            bits_per_spike(p, [1, 0], p0)
+            bits_per_spike(np.array(p), np.array([1, 0]), p0)
 
 
 def test_rescaled_intervals_are_uniform_if_the_prediction_is_right():
