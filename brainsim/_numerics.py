@@ -82,8 +82,10 @@ def _phi1_times_jvp(primals, tangents):
 
 @phi1_times_large.defjvp
 def _phi1_times_large_jvp(primals, tangents):
+    # Tangents only multiply: reverse mode transposes what is done to them, and a kernel has no transpose.
     (z, x), (dz, dx) = primals, tangents
-    return phi1_times_large(z, x), phi1_times_large(z, dx) + x * _phi1_slope(z) * dz
+    average = phi1_times_large(z, jnp.ones_like(z))
+    return average * x, average * dx + x * _phi1_slope(z) * dz
 
 
 def _phi1_slope(z: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -20,7 +20,8 @@ import brainsim as bs
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TUTORIALS = sorted((ROOT / "tutorials").glob("*.py"))
-MODULES = [m.name for m in pkgutil.walk_packages(bs.__path__, "brainsim.")]
+# The compiled library lies beside the Python files, where it looks like an extension module.
+MODULES = [m.name for m in pkgutil.walk_packages(bs.__path__, "brainsim.") if "libbrainsim" not in m.name]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

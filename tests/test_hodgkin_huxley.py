@@ -80,13 +80,16 @@ def test_exact_spike_times(x64):
 
 
 def test_first_order_spike_times(x64):
-    """Exponential Euler at the customary dt 0.025 ms is late by 0.4 ms a spike; the error falls with dt."""
-    exact = np.array(EXACT["spike_times_up_cross_0mV_ms"])
+    """Exponential Euler at the customary dt 0.025 ms is late by 0.2 ms a spike; the error falls with dt.
+
+    The seventh spike is left out: exactly, it comes 0.07 ms before the current ends; when it is late, after that.
+    """
+    exact = np.array(EXACT["spike_times_up_cross_0mV_ms"])[:6]
     late = {}
     for dt in (0.025, 0.0125):
         v = np.asarray(trace(bs.HH(), dt, bs.ExponentialEuler()))
-        late[dt] = upward_crossings(np.concatenate([[-65.0], v]), dt) - exact
-    assert 0 < late[0.025].min() and late[0.025].max() < 3
+        late[dt] = upward_crossings(np.concatenate([[-65.0], v]), dt)[:6] - exact
+    assert 0 < late[0.025].min() and late[0.025].max() < 1.1
     np.testing.assert_allclose(late[0.025] / late[0.0125], 2, atol=0.15)
 
 

@@ -42,6 +42,21 @@ def test_derivatives(form, x64):
     np.testing.assert_allclose(reverse, first(z), rtol=1e-13)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_reverse_mode_in_both_arguments(form, x64):
+    """Also where a kernel computes the value (arrays of more than 256), over and over, and batched."""
+    z, x = jnp.linspace(-3.0, 3.0, 300), jnp.linspace(1.0, 2.0, 300)
+    total = lambda z, x: jnp.sum(form(z, x) ** 2)
+    twin = lambda z, x: jnp.sum((x * jnp.expm1(z) / z) ** 2)
+    for derivative in (jax.grad, lambda f, i: jax.grad(lambda *a: jax.grad(f, i)(*a).sum(), i)):
+        for i in (0, 1):
+            np.testing.assert_allclose(derivative(total, i)(z, x), derivative(twin, i)(z, x), rtol=1e-8)
+    rows = jnp.stack([z, -z])
+    np.testing.assert_allclose(
+        jax.vmap(jax.grad(total, 1), (0, None))(rows, x)[1], jax.grad(twin, 1)(-z, x), rtol=1e-12
+    )
+
+
 def test_an_element_does_not_depend_on_its_neighbours(precision):
     """Any order, length or batch gives the same bits."""
     z = jnp.asarray(arguments(jnp.result_type(float)))

@@ -116,7 +116,7 @@ class AdEx(AbstractNeuron):
     >>> import brainsim as bs
     >>> run = bs.simulate(bs.Population(1, bs.AdEx()), 100.0, dt=0.05, inputs=800.0, record=dict(spikes=True))
     >>> len(bs.spike_times(run.spikes, run.dt)[0])
-    4
+    3
 
     ```
 
