@@ -35,11 +35,12 @@ class AbstractSurrogate(eqx.Module):
 
 
 class SuperSpike(AbstractSurrogate):
-    """The SuperSpike slope 1/(1 + beta |x|)², of height 1.
+    """The SuperSpike slope 1/(1 + beta |x|)², of height 1; what neurons have by default.
 
     **Arguments:**
 
-    - `beta`: steepness, default 1/mV.
+    - `beta`: steepness, default 100/mV. The paper's 1/mV lets feed-forward networks learn from neurons far below
+      threshold; in a recurrent network gradients then overflow within tens of ms.
 
     ```python
     >>> import brainsim as bs, jax, jax.numpy as jnp
@@ -52,7 +53,7 @@ class SuperSpike(AbstractSurrogate):
     Zenke & Ganguli (2018), Neural Computation 30:1514, doi:10.1162/neco_a_01086.
     """
 
-    beta: Param = param(1.0, unit="1/mV", doc="steepness")
+    beta: Param = param(100.0, unit="1/mV", doc="steepness")
 
     def derivative(self, x):
         return 1 / (1 + self.beta * jnp.abs(x)) ** 2

@@ -45,22 +45,31 @@ def test_coba_statistics(x32):
         assert abs(got - mean) < 3 * sd / np.sqrt(2), (name, got)
 
 
+# What the mean rate of 100 ms does when a weight is changed by 10 % up and down, in Hz/nS: mean over 6 networks and 8
+# initial states each, standard errors 2 to 4 % (brainsim 0.1.0, float32, November 2026).
+SLOPES = {"E->E.exc": 10.66, "E->I.exc": -7.23, "I->E.inh": -0.851, "I->I.inh": 0.549}
+
+
 @pytest.mark.slow
-def test_gradient_reaches_every_float_leaf(x32):
-    net = coba(scale=0.05, p=0.4)
+def test_gradient_of_the_rate_reaches_every_float_leaf(x32):
+    """Of the whole network, by default: finite, of the right sign and within a factor of five of the true size."""
+    net = coba(key=1)
 
-    def mean_rate(net):
-        spikes = bs.simulate(net, 30.0, 0.1, DRIVE, dict(spikes=["E", "I"]), key=jax.random.key(1)).spikes
-        return sum(bs.rate(s, 0.1).mean() for s in spikes.values())
+    @eqx.filter_jit
+    @eqx.filter_value_and_grad
+    def mean_rate(net, key):
+        spikes = bs.simulate(net, 100.0, 0.1, DRIVE, dict(spikes=["E", "I"]), key=key).spikes
+        return (spikes["E"].sum() + spikes["I"].sum()) / 4000 / 0.1
 
-    value, grads = eqx.filter_value_and_grad(mean_rate)(net)
-    assert value > 1
-    leaves = jax.tree.leaves(eqx.filter(grads, eqx.is_inexact_array))
+    found = [mean_rate(net, jax.random.key(k)) for k in range(4)]
+    grads = [g for _, g in found]
+    assert all(10 < float(value) < 40 for value, _ in found)
+    leaves = jax.tree.leaves(eqx.filter(grads[0], eqx.is_inexact_array))
     assert len(leaves) == len(jax.tree.leaves(eqx.filter(net, eqx.is_inexact_array)))
-    assert all(np.all(np.isfinite(g)) for g in leaves)
-    weights = [p.connect.weight for p in grads.projections.values()]
-    assert all(np.all(w != 0) for w in weights)
-    assert weights[0] > 0 > weights[2]  # excitation raises the rate, inhibition lowers it
+    assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(grads))
+    for name, true in SLOPES.items():
+        mean = np.mean([float(g.projections[name].connect.weight) for g in grads])
+        assert 0.2 < mean / true < 5, (name, mean, true)
 
 
 def test_gradient_agrees_with_finite_differences_where_nothing_spikes(x64):

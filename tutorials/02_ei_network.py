@@ -123,8 +123,8 @@ with theme():
 # *surrogate* of the neurons, a smooth slope in place of the step: trust its sign more than its size. Spikes are
 # recorded as floats now; booleans have no gradient.
 #
-# In a recurrent network small changes grow with time, and so does the gradient: with the default slope (beta 1/mV) it
-# overflows within 50 ms here. A steep surrogate, which only neurons very close to threshold see, keeps it in bounds.
+# In a recurrent network small changes grow with time, and so does the gradient. The default surrogate, which only
+# neurons very close to threshold see, keeps it in bounds; see "Surrogates" in the documentation of the models.
 
 
 # %%
@@ -136,8 +136,7 @@ def gradient(net):
     return bs.rate(result.spikes["E"], 0.1).mean()
 
 
-steep = bs.with_params(small, {"E.neuron.surrogate.beta": 100.0, "I.neuron.surrogate.beta": 100.0})
-slopes = gradient(steep)
+slopes = gradient(small)
 for name, projection in slopes.projections.items():
     print(f"d rate / d weight of {name}: {float(projection.connect.weight):+.3f} Hz/nS")
 assert slopes.projections["EE"].connect.weight > 0 > slopes.projections["IE"].connect.weight
