@@ -47,5 +47,7 @@ from .synapses import (
     FixedProbability as FixedProbability,
     FromArrays as FromArrays,
     Full as Full,
+    Normal as Normal,
     OneToOne as OneToOne,
+    Uniform as Uniform,
 )

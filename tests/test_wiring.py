@@ -253,3 +253,31 @@ def test_speed(rule, n, limit):
         built(rule, n, n, same=True)
         spent.append(time.process_time() - start)
     assert min(spent) < 2 * limit
+
+
+# ---- distributions of weights
+
+
+def test_normal_and_uniform_have_their_moments_and_bounds():
+    rng, n = np.random.default_rng(0), 100_000
+    x = bs.Normal(-3.0, 0.5)(rng, n)
+    within(x.mean(), -3.0, 0.25 / n)
+    within(x.var(), 0.25, 2 * 0.25**2 / n)
+    x = bs.Normal(1.0, 1.0, low=0.0, high=2.0)(rng, n)  # symmetric about its mean
+    assert 0 <= x.min() and x.max() <= 2
+    within(x.mean(), 1.0, x.var() / n)
+    x = bs.Uniform(-1.0, 3.0)(rng, n)
+    assert -1 <= x.min() and x.max() < 3
+    within(x.mean(), 1.0, 16 / 12 / n)
+
+
+def test_a_rule_draws_its_weights_from_a_distribution():
+    connect = built(bs.FixedProbability(0.5, weight=bs.Normal(6.0, 0.6, low=0.0)), 100, 100)
+    assert connect.weight.shape == connect.indices.shape and abs(float(connect.weight.mean()) - 6.0) < 0.05
+
+
+def test_distribution_errors():
+    with pytest.raises(ValueError, match="sd must not be negative"):
+        bs.Normal(1.0, -1.0)(np.random.default_rng(0), 3)
+    with pytest.raises(ValueError, match="next to nothing"):
+        bs.Normal(0.0, 0.01, low=5.0)(np.random.default_rng(0), 3)

@@ -3,7 +3,8 @@
 A rule is given to a `Projection` in place of a connectivity: `bs.Projection("E", "E.exc", bs.FixedProbability(0.02,
 weight=6.0), delay=0.1)`. The weight of a rule is a number (shared by all synapses, and differentiable as one), or a
 function `weight(rng, size)` of a `numpy.random.Generator` that draws one for each synapse, such as
-`lambda rng, size: rng.lognormal(1.0, 0.5, size)`. Its unit is what the receptor expects.
+`brainsim.Normal(6.0, 0.6, low=0.0)` or `lambda rng, size: rng.lognormal(1.0, 0.5, size)`. Its unit is what the receptor
+expects.
 
 *Autapses* are synapses of a neuron onto itself (possible if a projection ends at the population it starts from),
 *multapses* several synapses from one neuron onto another. Rules that could draw them have options for them; as in NEST
