@@ -22,11 +22,9 @@ def bernoulli(rng: np.random.Generator, n_pre: int, n_post: int, p: float) -> tu
 
 
 def main() -> None:
-    args = _worker.arguments(__doc__, METHODS, ["float32"])
+    args = _worker.arguments(__doc__, METHODS, ["float32"], ["coba", "cuba"])
     _worker.pin(args.core)
-    model = args.model
-    if not isinstance(model, Balanced):
-        raise SystemExit(f"not written for {args.network}")
+    model: Balanced = args.model
     with _worker.measured() as imports:
         import brainpy as bp  # pyright: ignore[reportMissingImports]
         import brainpy.math as bm  # pyright: ignore[reportMissingImports]
@@ -83,13 +81,14 @@ def main() -> None:
         fired, neurons = np.nonzero(np.asarray(last["spikes"]))
         return _worker.population_statistics(model, (fired + 1) * model.dt, neurons, args.duration)
 
+    first = run()
     about = dict(
-        versions={name: importlib.metadata.version(name) for name in ("brainpy", "brainevent", "jax", "numba", "numpy")},
-        import_s=round(imports["seconds"], 3),
-        build_s=round(build["seconds"], 3),
-        first_s=round(run()["seconds"], 3),
+        versions={
+            name: importlib.metadata.version(name) for name in ("brainpy", "brainevent", "jax", "numba", "numpy")
+        },
+        **_worker.phases(loading=imports, build=build, first=first),
+        raster_dtype=str(last["spikes"].dtype),
     )
-    about["raster_dtype"] = str(last["spikes"].dtype)
     _worker.serve(about, run, statistics)
 
 

@@ -4,70 +4,102 @@ import importlib.metadata
 from typing import Any
 
 import _worker
-from _models import Balanced, Brunel
+from _models import MODELS, Balanced, Brunel, Layers, Model
 
-METHODS = ["default", "exponential_euler", "euler", "exact"]
+METHODS = ["exponential_euler", "euler", "exact"]
 
 
-def network(model: Balanced | Brunel, seed: int) -> Any:
-    """Excitatory cells E and inhibitory cells I, wired at random."""
+def network(model: Model, seed: int) -> Any:
+    """The network, wired at random."""
+    write = {Balanced: balanced, Brunel: brunel, Layers: layers}
+    populations, projections = write[type(model)](model)
     import jax
 
     import brainsim as bs
 
-    if isinstance(model, Brunel):
-        cell = bs.LIF(c=1.0, tau=model.tau, v_rest=0.0, v_th=model.v_th, v_reset=model.v_reset, t_ref=model.t_ref)
-        receptors: dict = dict(exc=bs.DeltaCurrent(), inh=bs.DeltaCurrent())
-        start: dict = {}
-        wiring: dict = dict(
-            exc=bs.FixedInDegree(model.k_e, weight=model.j, multapses=True),
-            inh=bs.FixedInDegree(model.k_i, weight=-model.g * model.j, multapses=True),
+    return bs.Network(populations, projections, key=jax.random.key(seed))
+
+
+def balanced(model: Balanced) -> tuple[dict, list]:
+    import jax
+
+    import brainsim as bs
+
+    cell = bs.LIF(
+        c=model.c, tau=model.c / model.g_l, v_rest=model.e_l, v_th=model.v_th, v_reset=model.v_reset,
+        t_ref=model.t_ref,
+    )  # fmt: skip
+    if model.conductances:
+        receptors: dict = dict(
+            exc=bs.ExpConductance(tau=model.tau_e, e_rev=model.e_e),
+            inh=bs.ExpConductance(tau=model.tau_i, e_rev=model.e_i),
         )
     else:
-        cell = bs.LIF(
-            c=model.c, tau=model.c / model.g_l, v_rest=model.e_l, v_th=model.v_th, v_reset=model.v_reset,
-            t_ref=model.t_ref,
-        )  # fmt: skip
-        if model.conductances:
-            receptors = dict(
-                exc=bs.ExpConductance(tau=model.tau_e, e_rev=model.e_e),
-                inh=bs.ExpConductance(tau=model.tau_i, e_rev=model.e_i),
-            )
-        else:
-            receptors = dict(exc=bs.ExpCurrent(tau=model.tau_e), inh=bs.ExpCurrent(tau=model.tau_i))
-        low, high = model.v_low, model.v_high
-        start = dict(v=lambda key, n: jax.random.uniform(key, (n,), minval=low, maxval=high))
-        weights = dict(exc=model.w_e, inh=model.w_i)
-        wiring = {name: bs.FixedProbability(model.p, weight=w) for name, w in weights.items()}
-    return bs.Network(
-        populations=dict(
-            E=bs.Population(model.n_e, cell, receptors, initial=start),
-            I=bs.Population(model.n_i, cell, receptors, initial=start),
-        ),
-        projections=[
-            bs.Projection(pre, f"{post}.{receptor}", wiring[receptor], delay=model.delay)
-            for pre, receptor in (("E", "exc"), ("I", "inh"))
-            for post in ("E", "I")
-        ],
-        key=jax.random.key(seed),
+        receptors = dict(exc=bs.ExpCurrent(tau=model.tau_e), inh=bs.ExpCurrent(tau=model.tau_i))
+    low, high = model.v_low, model.v_high
+    start = dict(v=lambda key, n: jax.random.uniform(key, (n,), minval=low, maxval=high))
+    wiring = dict(
+        exc=bs.FixedProbability(model.p, weight=model.w_e), inh=bs.FixedProbability(model.p, weight=model.w_i)
     )
+    sizes = dict(E=model.n_e, I=model.n_i)
+    populations = {name: bs.Population(n, cell, receptors, initial=start) for name, n in sizes.items()}
+    return populations, all_to_both(wiring, model.delay)
 
 
-def drive(model: Balanced | Brunel, seed: int) -> dict[str, Any]:
+def brunel(model: Brunel) -> tuple[dict, list]:
+    import brainsim as bs
+
+    cell = bs.LIF(c=1.0, tau=model.tau, v_rest=0.0, v_th=model.v_th, v_reset=model.v_reset, t_ref=model.t_ref)
+    receptors = dict(exc=bs.DeltaCurrent(), inh=bs.DeltaCurrent())
+    wiring = dict(
+        exc=bs.FixedInDegree(model.k_e, weight=model.j, multapses=True),
+        inh=bs.FixedInDegree(model.k_i, weight=-model.g * model.j, multapses=True),
+    )
+    sizes = dict(E=model.n_e, I=model.n_i)
+    return {name: bs.Population(n, cell, receptors) for name, n in sizes.items()}, all_to_both(wiring, model.delay)
+
+
+def all_to_both(wiring: dict, delay: float) -> list:
+    """E excites and I inhibits both populations."""
+    import brainsim as bs
+
+    return [
+        bs.Projection(pre, f"{post}.{receptor}", wiring[receptor], delay=delay)
+        for pre, receptor in (("E", "exc"), ("I", "inh"))
+        for post in ("E", "I")
+    ]
+
+
+def layers(model: Layers) -> tuple[dict, list]:
+    import brainsim as bs
+
+    names = [f"L{layer}{kind}" for layer in model.layers for kind in "EI"]
+    receptors = dict(exc=bs.ExpCurrent(tau=0.5), inh=bs.ExpCurrent(tau=0.5))
+    effect = dict(E=("exc", model.w_e, model.delay_e), I=("inh", model.w_i, model.delay_i))
+    projections = []
+    for pre in names:
+        receptor, weight, delay = effect[pre[-1]]
+        rule = bs.FixedProbability(model.p, weight=bs.Normal(weight, 0.1 * abs(weight)))
+        projections += [bs.Projection(pre, f"{post}.{receptor}", rule, delay=delay) for post in names]
+    return {name: bs.Population(model.n, bs.LIF(), receptors) for name in names}, projections
+
+
+def drive(model: Model, populations: list[str], seed: int) -> dict[str, Any]:
     """The inputs of the network: a constant current, or Poisson spikes."""
     import jax
 
     import brainsim as bs
 
-    if isinstance(model, Balanced):
-        return dict.fromkeys("EI", model.current)
-    keys = jax.random.split(jax.random.key(seed + 1), 2)
+    if not isinstance(model, Brunel):
+        return dict.fromkeys(populations, model.current)
+    keys = jax.random.split(jax.random.key(seed + 1), len(populations))
     return {
-        f"{name}.exc": bs.Poisson(model.drive, weight=model.j, key=key) for name, key in zip("EI", keys, strict=True)
+        f"{name}.exc": bs.Poisson(model.drive, weight=model.j, key=key)
+        for name, key in zip(populations, keys, strict=True)
     }
 
 
-def statistics(model: Balanced | Brunel, spikes: dict, duration: float) -> dict:
+def statistics(model: Model, spikes: dict, duration: float) -> dict:
     """Rates and irregularity of spike rasters by population."""
     import numpy as np
 
@@ -79,7 +111,7 @@ def statistics(model: Balanced | Brunel, spikes: dict, duration: float) -> dict:
 
 
 def main() -> None:
-    args = _worker.arguments(__doc__, METHODS, ["float32", "float64"])
+    args = _worker.arguments(__doc__, METHODS, ["float32", "float64"], list(MODELS))
     _worker.pin(args.core)  # before JAX, which starts as many threads as it finds cores
     model = args.model
 
@@ -91,12 +123,12 @@ def main() -> None:
         import brainsim as bs
 
     jax.config.update("jax_enable_x64", args.dtype == "float64")
-    solvers = dict(exponential_euler=bs.ExponentialEuler, euler=diffrax.Euler, exact=bs.Exact, default=lambda: None)
+    solvers = dict(exponential_euler=bs.ExponentialEuler, euler=diffrax.Euler, exact=bs.Exact)
     solver = solvers[args.method]()
     with _worker.measured() as build:
         net = network(model, args.seed)
-    inputs = drive(model, args.seed)
-    record = dict(spikes=bs.Record(["E", "I"], dtype=bool))
+    inputs = drive(model, list(net.populations), args.seed)
+    record = dict(spikes=bs.Record(list(net.populations), dtype=bool))
     key = jax.random.key(args.seed)
     last = {}
 
@@ -111,9 +143,7 @@ def main() -> None:
     about = dict(
         versions=dict(brainsim=importlib.metadata.version("brainsim"), jax=jax.__version__, numpy=np.__version__),
         kernels=bs.ops.backend(),
-        import_s=round(imports["seconds"], 3),
-        build_s=round(build["seconds"], 3),
-        first_s=round(first["seconds"], 3),
+        **_worker.phases(loading=imports, build=build, first=first),
     )
     _worker.serve(about, run, lambda: statistics(model, last["spikes"], args.duration))
 

@@ -100,7 +100,7 @@ def build(args) -> tuple[b2.SpikeMonitor, Path]:
 
 
 def main() -> None:
-    args = _worker.arguments(__doc__, METHODS, ["float64", "float32"])
+    args = _worker.arguments(__doc__, METHODS, ["float64", "float32"], ["coba", "cuba", "brunel"])
     _worker.pin(args.core)
     with _worker.measured() as built:
         monitor, directory = build(args)
@@ -116,9 +116,7 @@ def main() -> None:
     about = dict(
         versions=dict(brian2=b2.__version__, numpy=np.__version__),
         compiler_flags=b2.prefs["codegen.cpp.extra_compile_args_gcc"],
-        import_s=round(imports["seconds"], 3),
-        build_s=round(built["seconds"], 3),
-        first_s=round(run()["seconds"], 3),
+        **_worker.phases(loading=imports, build=built, first=run()),
     )
     try:
         _worker.serve(about, run, statistics)

@@ -4,6 +4,7 @@ Times in ms, voltages in mV, currents in pA, capacitances in pF, conductances in
 """
 
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,34 @@ class Brunel:
         )  # fmt: skip
 
 
-MODELS: dict[str, Balanced | Brunel] = dict(
+@dataclass(frozen=True)
+class Layers:
+    """Eight populations, E and I in four layers, and all 64 projections between them; it measures compilers."""
+
+    name: str = "layers"
+    n: int = 500  # of each population
+    p: float = 0.05
+    layers: tuple[str, ...] = ("2", "4", "5", "6")
+    w_e: float = 20.0
+    w_i: float = -100.0
+    current: float = 400.0
+    delay_e: float = 1.5
+    delay_i: float = 0.8
+    dt: float = 0.1
+
+    @property
+    def neurons(self) -> int:
+        return 2 * len(self.layers) * self.n
+
+    def scaled(self, neurons: int) -> "Layers":
+        return replace(self, n=neurons // (2 * len(self.layers)))
+
+
+Model: TypeAlias = Balanced | Brunel | Layers
+MODELS: dict[str, Model] = dict(
     coba=Balanced(),
     cuba=Balanced(name="cuba", conductances=False, e_l=-49.0, current=0.0, w_e=16.2, w_i=-90.0),
     brunel=Brunel(),
+    layers=Layers(),
 )
 """COBA and CUBA: Vogels & Abbott (2005), in the form of Brette et al. (2007), benchmarks 1 and 2; Brunel (2000)."""

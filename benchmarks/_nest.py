@@ -19,9 +19,7 @@ def balanced(model: Balanced):
         tau_syn_ex=model.tau_e, tau_syn_in=model.tau_i,
     )  # fmt: skip
     if model.conductances:
-        cells = nest.Create(
-            "iaf_cond_exp", model.neurons, dict(common, g_L=model.g_l, E_ex=model.e_e, E_in=model.e_i)
-        )
+        cells = nest.Create("iaf_cond_exp", model.neurons, dict(common, g_L=model.g_l, E_ex=model.e_e, E_in=model.e_i))
     else:
         cells = nest.Create("iaf_psc_exp", model.neurons, dict(common, tau_m=model.c / model.g_l))
     cells.V_m = nest.random.uniform(model.v_low, model.v_high)
@@ -50,7 +48,7 @@ def brunel(model: Brunel):
 
 
 def main() -> None:
-    args = _worker.arguments(__doc__, ["rkf45", "exact"], ["float64"])
+    args = _worker.arguments(__doc__, ["rkf45", "exact"], ["float64"], ["coba", "cuba", "brunel"])
     _worker.pin(args.core)
     model = args.model
     nest.set_verbosity("M_ERROR")
@@ -85,8 +83,7 @@ def main() -> None:
     nest.Cleanup()
     about = dict(
         versions=dict(nest=nest.__version__, numpy=np.__version__),
-        import_s=round(imports["seconds"], 3),
-        build_s=round(built["seconds"], 3),
+        **_worker.phases(loading=imports, build=built),
     )
     _worker.serve(about, run, statistics)
 

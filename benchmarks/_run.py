@@ -74,9 +74,7 @@ def network_benchmark(network: str, description: str | None, entrants: list[Entr
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     wanted = {"brainsim"} | (set(PEERS) if "all" in args.peers else set(args.peers))
-    taking_part = [
-        e for e in entrants if e.simulator in wanted and (args.methods is None or e.method in args.methods)
-    ]
+    taking_part = [e for e in entrants if e.simulator in wanted and (args.methods is None or e.method in args.methods)]
 
     rows: dict[str, list[tuple[tuple[str, ...], Any]]] = {}
     versions: dict[str, dict] = {}
@@ -90,6 +88,8 @@ def network_benchmark(network: str, description: str | None, entrants: list[Entr
         seconds = interleaved(args.runs, {w.name: w.run for w in workers}, args.budget)
         ours = {w.entrant.method: median(seconds[w.name]) for w in workers if w.entrant.simulator == "brainsim"}
         reference = next(iter(ours.values()), None)
+        processor = {w.name: median(w.processor_seconds[-len(seconds[w.name]) :]) for w in workers}
+        our_processor = next((processor[w.name] for w in workers if w.entrant.simulator == "brainsim"), None)
         for w in workers:
             path = (w.entrant.simulator, f"{w.entrant.method} {w.entrant.dtype}", str(size))
             took, found = median(seconds[w.name]), w.ask("statistics")
@@ -98,9 +98,10 @@ def network_benchmark(network: str, description: str | None, entrants: list[Entr
             values = dict(
                 median_s=took,
                 minimum_s=rounded(min(seconds[w.name])),
-                processor_s=median(w.processor_seconds[-len(seconds[w.name]) :]),
+                processor_s=processor[w.name],
                 ratio=rounded(took / reference) if peer and reference else None,
                 ratio_same_method=rounded(took / same) if peer and same else None,
+                processor_ratio=rounded(processor[w.name] / our_processor) if peer and our_processor else None,
                 runs=len(seconds[w.name]),
                 rates_hz={p: found[p]["rate_hz"] for p in found},
                 cv_isi={p: found[p]["cv_isi"] for p in found},

@@ -24,10 +24,12 @@ import numpy as np
 from _models import MODELS, Balanced, Brunel
 
 
-def arguments(description: str | None, methods: list[str], dtypes: list[str]) -> argparse.Namespace:
-    """What every simulator is told; `model` is the network in its size. The first method and type are the defaults."""
+def arguments(
+    description: str | None, methods: list[str], dtypes: list[str], networks: list[str]
+) -> argparse.Namespace:
+    """What every simulator is told; `model` is the network in its size. The first of each list is the default."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--network", default="coba", choices=list(MODELS))
+    parser.add_argument("--network", default=networks[0], choices=networks)
     parser.add_argument("--neurons", type=int, default=4000)
     parser.add_argument("--method", default=methods[0], choices=methods)
     parser.add_argument("--dtype", default=dtypes[0], choices=dtypes)
@@ -46,11 +48,22 @@ def pin(core: int) -> None:
 
 @contextlib.contextmanager
 def measured() -> Iterator[dict[str, float]]:
-    """Wall and processor time of the block, once it is over."""
+    """Wall and processor time of the block, once it is over; that of programs it ran, such as compilers, included."""
     took: dict[str, float] = {}
-    start, processor_start = time.perf_counter(), time.process_time()
+    start, processor_start = time.perf_counter(), _processor()
     yield took
-    took |= dict(seconds=time.perf_counter() - start, processor_seconds=time.process_time() - processor_start)
+    took |= dict(seconds=time.perf_counter() - start, processor_seconds=_processor() - processor_start)
+
+
+def _processor() -> float:
+    spent = os.times()
+    return time.process_time() + spent.children_user + spent.children_system
+
+
+def phases(**took: dict[str, float]) -> dict[str, float]:
+    """`{"build_s": ..., "build_processor_s": ...}` from what `measured` gave."""
+    wall = {f"{name}_s": round(t["seconds"], 3) for name, t in took.items()}
+    return wall | {f"{name}_processor_s": round(t["processor_seconds"], 3) for name, t in took.items()}
 
 
 def serve(about: dict[str, Any], run: Callable[[], dict], statistics: Callable[[], dict]) -> None:
