@@ -59,9 +59,10 @@ def machine(core: int | None = None) -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The commit that was measured, marked if the working tree differs from it."""
-    describe = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    return subprocess.run(describe, cwd=HERE, capture_output=True, text=True).stdout.strip() or "unknown"
+    """The commit that was measured, marked if the code of brainsim or of the benchmarks differs from it."""
+    git = lambda *command: subprocess.run(["git", *command], cwd=HERE, capture_output=True, text=True).stdout.strip()
+    changed = git("status", "--porcelain", "--", "../brainsim", "*.py")
+    return (git("rev-parse", "--short=12", "HEAD") or "unknown") + ("-dirty" if changed else "")
 
 
 def nested(rows: Iterable[tuple[tuple[str, ...], Any]]) -> dict:

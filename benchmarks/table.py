@@ -129,22 +129,20 @@ def full(found: list[dict[str, Any]]) -> str:
 
 
 def short(found: list[dict[str, Any]]) -> str:
-    """The table of the root's README: each simulator with its fastest method, and brainsim's default."""
-    rows, last = [], None
+    """The table of the root's README: one line for each size of COBA, one column for each simulator and method."""
+    columns: dict[str, None] = {}
+    rows: dict[str, dict[str, str]] = {}
     for result in found:
-        if result["benchmark"] in TITLES:
-            best: dict[tuple, dict] = {}
-            for e in entries(result):
-                key = (e["neurons"], e["simulator"])
-                if key not in best or (e["simulator"] != "brainsim" and e["processor"] < best[key]["processor"]):
-                    best[key] = e
-            for (neurons, _), e in best.items():
-                ratio = number(e["ratio"]) if e["simulator"] != "brainsim" else ""
-                name = f"{e['network']}, {neurons:,} neurons"
-                rows.append([name, e["simulator"], e["method"], number(e["processor"]), ratio])
-            last = result
-    note = f"\n\nProcessor seconds per second of the network, on one core: {where(last)}." if last else ""
-    return markdown(["network", "simulator", "method", "s", "times brainsim's"], rows) + note
+        for e in entries(result):
+            if e["simulator"] != "brainsim" or e["first"]:
+                column = f"{e['simulator']}, {e['method'].rpartition(' ')[0]}"
+                ratio = "" if e["first"] else f" ({number(e['ratio'])} x)"
+                columns[column] = None
+                line = rows.setdefault(f"{e['network']}, {e['neurons']:,} neurons", {})
+                line[column] = f"{number(e['processor'])} s{ratio}"
+    table = markdown(["", *columns], [[name, *(line.get(c, "") for c in columns)] for name, line in rows.items()])
+    machines = "; ".join(dict.fromkeys(where(result) for result in found))
+    return f"{table}\n\nProcessor time for one second of the network and, in brackets, over brainsim's: {machines}."
 
 
 def replace(path: Path, text: str) -> str:
