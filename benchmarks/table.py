@@ -15,6 +15,7 @@ from _report import HERE, RESULTS
 
 ROOT = HERE.parent
 TITLES = dict(coba="COBA", cuba="CUBA", coba_hh="COBA-HH", brunel="Brunel")
+METHODS = dict(exponential_euler="exponential Euler", euler="Euler", rk4="RK4", rkf45="RKF45", exact="exact")
 SIMULATORS = dict(brainsim="brainsim", brian2="Brian2", brainpy="BrainPy", nest="NEST")
 
 
@@ -49,7 +50,7 @@ def entries(result: dict[str, Any]) -> list[dict[str, Any]]:
                     per_second = 1e3 / network["duration_ms"]
                     found.append(dict(
                         network=TITLES[result["benchmark"]], neurons=int(size), simulator=SIMULATORS[simulator],
-                        method=method.replace("_", " "), wall=by_size[size] * per_second,
+                        method=METHODS[method.split()[0]], dtype=method.split()[1], wall=by_size[size] * per_second,
                         processor=get("processor_s") * per_second, ratio=get("processor_ratio") or 1.0,
                         first=simulator == "brainsim" and method == next(iter(methods)), **statistics,
                     ))  # fmt: skip
@@ -57,13 +58,25 @@ def entries(result: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def networks(found: list[dict[str, Any]]) -> str:
-    head = ["network", "neurons", "simulator", "method", "wall s", "processor s", "ratio", "E Hz", "I Hz", "CV of E"]
+    head = [
+        "network",
+        "neurons",
+        "simulator",
+        "method",
+        "type",
+        "wall s",
+        "processor s",
+        "ratio",
+        "E Hz",
+        "I Hz",
+        "CV of E",
+    ]
     rows = []
     for result in found:
         for e in entries(result):
             cv = e["cv_isi"]["E"]
             rows.append([
-                e["network"], f"{e['neurons']:,}", e["simulator"], e["method"], number(e["wall"]),
+                e["network"], f"{e['neurons']:,}", e["simulator"], e["method"], e["dtype"], number(e["wall"]),
                 number(e["processor"]), number(e["ratio"]) if e["simulator"] != "brainsim" else "",
                 f"{e['rates_hz']['E']:.1f}", f"{e['rates_hz']['I']:.1f}", f"{cv:.2f}" if cv else "",
             ])  # fmt: skip
@@ -135,7 +148,7 @@ def short(found: list[dict[str, Any]]) -> str:
     for result in found:
         for e in entries(result):
             if e["simulator"] != "brainsim" or e["first"]:
-                column = f"{e['simulator']}, {e['method'].rpartition(' ')[0]}"
+                column = f"{e['simulator']}, {e['method']}"
                 ratio = "" if e["first"] else f" ({number(e['ratio'])} x)"
                 columns[column] = None
                 line = rows.setdefault(f"{e['network']}, {e['neurons']:,} neurons", {})
@@ -174,13 +187,13 @@ def plot(found: list[dict[str, Any]], path: Path) -> None:
         axis.set_visible(False)
     for axis, (title, them) in zip(axes.flat, panels.items(), strict=False):
         them = sorted(them, key=lambda e: -e["processor"])
-        colours = ["#c0392b" if e["simulator"] == "brainsim" else "#95a5a6" for e in them]
-        bars = axis.barh(
-            [f"{e['simulator']}, {e['method']}" for e in them], [e["processor"] for e in them], color=colours
-        )
-        axis.bar_label(bars, [f" {number(e['processor'])}" for e in them], fontsize=7)
+        for i, e in enumerate(them):
+            axis.plot(e["processor"], i, "o", color="#c0392b" if e["simulator"] == "brainsim" else "#7f8c8d")
+            axis.annotate(number(e["processor"]), (e["processor"], i), (6, -2), textcoords="offset points", fontsize=7)
+        axis.set_yticks(range(len(them)), [f"{e['simulator']}, {e['method']}" for e in them])
+        axis.grid(axis="x", alpha=0.3)
         axis.set_xscale("log")
-        axis.margins(x=0.15)
+        axis.margins(0.15)
         axis.set_title(title, fontsize=9)
         axis.tick_params(labelsize=7)
         axis.spines[["top", "right"]].set_visible(False)
