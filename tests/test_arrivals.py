@@ -81,7 +81,7 @@ def test_agrees_with_the_matrices(sizes, hinted, precision):
     assert_close(s.product(history, one, 3, hinted), s.dense_product(history, one, 3))
 
 
-@hypothesis.settings(max_examples=50, deadline=None)
+@hypothesis.settings(max_examples=25, deadline=None)
 @hypothesis.given(
     shape=st.sampled_from([(1, 1, 3), (2, 40, 9), (33, 2, 3), (600, 40, 9)]),
     active=st.sampled_from([0.0, 0.01, 0.5, 1.0]),
@@ -110,9 +110,13 @@ def test_a_hint_is_no_more_than_a_hint(x64):
     s = Synapses(20, 6)
     history, weight = s.history(), s.weight()
     wild = jnp.array([[3, -7, 99, 2**31 - 1]] * s.rows, jnp.int32)
-    call = lambda history, hints: bs.ops.arrivals(history, weight, s.indices, s.indptr, s.steps, 5, n_post=6, hints=hints)
+    call = lambda history, hints: bs.ops.arrivals(
+        history, weight, s.indices, s.indptr, s.steps, 5, n_post=6, hints=hints
+    )
     assert call(history, wild).tolist() == [0.0] * 6
-    everyone = jnp.tile(jnp.arange(21, dtype=jnp.int32).at[0].set(20) - jnp.arange(21, dtype=jnp.int32).clip(0, 1), (4, 1))
+    everyone = jnp.tile(
+        jnp.arange(21, dtype=jnp.int32).at[0].set(20) - jnp.arange(21, dtype=jnp.int32).clip(0, 1), (4, 1)
+    )
     everyone = everyone.at[:, 0].set(20)
     assert_close(call(history, everyone), s.dense_product(history, weight, 5))
 
@@ -144,14 +148,11 @@ def test_rows_without_spike_are_not_read(x64):
 
 @pytest.mark.skipif(bs.ops.backend() != "ffi", reason="needs the compiled kernels")
 def test_threads_change_no_bit(x32):
-    """A step with enough events for several threads, which split the neurons; beside the same in two halves."""
+    """A step with enough events for several threads, which split the neurons; a batch is split between vectors."""
     s = Synapses(300, 64, most=400)
     history, weight = s.history(), s.weight()
     assert s.nnz > 2**16  # worth threads, see arrivals.cc
     many = s.product(history, weight, hinted=400)
-    halves = [Synapses(300, 64, most=400) for _ in range(2)]
-    for i, h in enumerate(halves):  # the same with the other half of the neurons out of range
-        h.indices = np.where((s.indices < 32) == (i == 0), s.indices, -1).astype(np.int32)
     alone = jax.vmap(lambda x: s.product(x, weight, hinted=400))(jnp.stack([history] * 2))  # one thread for each vector
     np.testing.assert_array_equal(many, alone[0])
     assert_close(many, s.dense_product(history, weight))
@@ -186,7 +187,9 @@ def test_wild_patterns_are_survived(n_pre, n_post, nnz, precision):
     for _ in range(50):
         wild = lambda *size: jnp.asarray(rng.choice([-(2**31), -5, 0, 3, 60, 10**6, 2**31 - 1], size), jnp.int32)
         pattern = wild(nnz), wild(n_pre, 3), wild(2), wild(1, 1)
-        add = _arrivals_primitives.add.bind(ones(1, 1, n_post), ones(1, 1, 4, n_pre), wild(1, 1, 4, 5), ones(1, nnz), *pattern)
+        add = _arrivals_primitives.add.bind(
+            ones(1, 1, n_post), ones(1, 1, 4, n_pre), wild(1, 1, 4, 5), ones(1, nnz), *pattern
+        )
         found = _arrivals_primitives.gather.bind(ones(1, 1, n_post), ones(1, nnz), *pattern, n_rows=4)
         outer = _arrivals_primitives.outer.bind(ones(1, 1, 4, n_pre), wild(1, 1, 4, 5), ones(1, 1, n_post), *pattern)
         assert (np.asarray(add) >= 1).all() and (np.asarray(found) >= 0).all() and (np.asarray(outer) >= 0).all()
@@ -208,7 +211,10 @@ def test_loops_under_sanitisers(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (dict(history=np.ones((2, 3, 1), np.float32)), r"the history must be floats \[rows, pre\], not float32\[2, 3, 1\]"),
+        (
+            dict(history=np.ones((2, 3, 1), np.float32)),
+            r"the history must be floats \[rows, pre\], not float32\[2, 3, 1\]",
+        ),
         (dict(weight=np.ones(3, np.float32)), r"the weight has shape \[3\], expected \[\] or \[2\]"),
         (dict(weight=np.ones(2, np.float16)), "the history is float32, start float32 and the weight float16"),
         (dict(indices=np.zeros(2, np.int64)), r"indices must be int32\[2\], not int64\[2\]"),

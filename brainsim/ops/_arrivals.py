@@ -29,16 +29,17 @@ def arrivals(
     $$\text{events}_j = \sum_d \sum_i \text{history}_{(k - \text{steps}_d) \bmod R,\, i}
         \sum_{s \in \text{segment } (i, d),\ \text{indices}_s = j} \text{weight}_s$$
 
-    The synapses of a presynaptic neuron are sorted by delay, so that in each step those of one delay are read, for every
-    neuron that spiked that long ago: the cost is proportional to the arriving events. Differentiable in `history`,
-    `weight` and `start`, any number of times, in forward and reverse mode.
+    The synapses of a presynaptic neuron are sorted by delay, so that in each step those of one delay are read, for
+    every neuron that spiked that long ago: the cost is proportional to the arriving events. Differentiable in
+    `history`, `weight` and `start`, any number of times, in forward and reverse mode.
 
     **Arguments:**
 
-    - `history`: the spikes of the last R steps, [R, pre]: those of step j in row j mod R. They may be graded; zero is no
-        spike. R is at least the longest delay.
+    - `history`: the spikes of the last R steps, [R, pre]: those of step j in row j mod R. They may be graded; zero is
+        no spike. R is at least the longest delay.
     - `weight`: one for all synapses, or one per synapse, [nnz].
-    - `indices`: the postsynaptic neuron of every synapse, int32 [nnz], by presynaptic neuron, then slot, then ascending.
+    - `indices`: the postsynaptic neuron of every synapse, int32 [nnz]: by presynaptic neuron, then slot, then ascending
+        (threads look for their part of a segment by bisection).
     - `indptr`: where in `indices` each slot of each neuron begins, and the last one ends, int32 [pre, slots + 1].
     - `steps`: the delay of each slot in steps, int32 [slots].
     - `k`: the number of the step in which the events arrive.

@@ -18,7 +18,7 @@ def _synapses(indices, indptr, steps, k, n_rows, n_post):
     real = (segment >= 0) & (jnp.arange(len(indices), dtype=jnp.int32) < last) & (indices >= 0) & (indices < n_post)
     pre, slot = jnp.divmod(jnp.clip(segment, 0, n_pre * n_slots - 1), n_slots)
     row = jnp.mod(k[..., None] - steps[None, None], n_rows)[..., slot]
-    return jnp.where(real, indices, 0), real, row * n_pre + pre
+    return jnp.where(real, indices, 0), jnp.broadcast_to(real, row.shape), row * n_pre + pre[None, None]
 
 
 def _nothing(indices, indptr, steps, n_post):
@@ -39,7 +39,7 @@ def add(start, history, hints, *rest):
     post, real, spikes = _sent(history, indices, indptr, steps, k, n_post)
     # Where there is no spike nothing is delivered, not even an infinite weight times zero.
     sent = jnp.where(spikes != 0, spikes * weight[0][:, None, :], 0) if weight else spikes
-    return start.at[..., jnp.where(real, post, n_post)].add(sent, mode="drop")
+    return start.at[..., jnp.where(real[0, 0], post, n_post)].add(sent, mode="drop")
 
 
 def gather(values, *rest, n_rows):
