@@ -18,6 +18,7 @@ LAYERS = [
     ["synapses"],
     ["_population"],
     ["_projection"],
+    ["_bundle"],
     ["_network"],
     ["_record"],
     ["_simulate"],
