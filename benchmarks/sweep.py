@@ -3,8 +3,11 @@
     python benchmarks/sweep.py
 
 The sets are 64 excitatory weights. Every way of running them returns the mean rates of E and I of each set, from the
-same network and the same initial voltages, so the results are the same spikes. `bs.sweep` compiles in every call.
+same network and the same initial voltages, so the results are the same spikes. They come from the number of spikes in
+each step (`counts`), or from a raster of all spikes, which costs memory traffic. `bs.sweep` compiles in every call.
 """
+
+import functools as ft
 
 from _brainsim import drive, network
 from _models import MODELS
@@ -30,28 +33,28 @@ def main() -> None:
     model = MODELS["coba"].scaled(args.neurons)
     net = network(model, args.seed)
     inputs, key = drive(model, ["E", "I"], args.seed), jax.random.key(args.seed)
-    record = dict(spikes=bs.Record(["E", "I"], dtype=bool))
     solver = bs.ExponentialEuler()
     weights = jnp.linspace(4.0, 8.0, args.sets)
 
-    def rates(w):
+    def counted(state):
+        return {name: spikes.sum() for name, spikes in state.history.items()}  # the spikes of the last step
+
+    def rates(w, record):
         varied = bs.with_params(net, {f"E->{post}.exc.connect.weight": w for post in "EI"})
-        run = bs.simulate(varied, args.duration, model.dt, inputs, record, solver=solver, key=key)
-        counts = {name: jnp.count_nonzero(x, axis=(-2, -1)) for name, x in run.spikes.items()}
-        return jnp.stack([counts[name] / (net.sizes[name] * args.duration * 1e-3) for name in "EI"])
+        run = bs.simulate(varied, args.duration, model.dt, inputs, dict(spikes=record), solver=solver, key=key)
+        counts = [run.spikes[name].sum(dtype=jnp.int32) for name in "EI"]
+        return jnp.stack([n / (net.sizes[name] * args.duration * 1e-3) for name, n in zip("EI", counts, strict=True)])
 
-    together, single = jax.jit(jax.vmap(rates)), jax.jit(rates)
-
-    def sweep():
-        return np.asarray(bs.sweep(rates, w=weights, progress=False).result)
-
-    # 64 single runs twice: `simulate` itself, compiled with the options that it chooses, and inside of a user's jit.
-    ways = {
-        "64 calls of simulate": lambda: np.stack([np.asarray(rates(w)) for w in weights]),
-        "64 calls, jit": lambda: np.stack([np.asarray(single(w)) for w in weights]),
-        "vmap": lambda: np.asarray(together(weights)),
-        "bs.sweep": sweep,
-    }
+    records = dict(counts=bs.Record(counted), raster=bs.Record(["E", "I"], dtype=bool))
+    ways = {}
+    for name, record in records.items():
+        of = ft.partial(rates, record=record)
+        single, together = jax.jit(of), jax.jit(jax.vmap(of))
+        ways[f"{args.sets} calls, {name}"] = lambda f=single: np.stack([np.asarray(f(w)) for w in weights])
+        ways[f"vmap, {name}"] = lambda f=together: np.asarray(f(weights))
+    ways["bs.sweep, counts"] = lambda: np.asarray(
+        bs.sweep(lambda w: rates(w, records["counts"]), w=weights, progress=False).result
+    )
     processor: dict[str, list[float]] = {name: [] for name in ways}
     found = {}
 
@@ -64,16 +67,18 @@ def main() -> None:
     seconds = interleaved(args.runs, {name: lambda name=name: timed(name) for name in ways}, budget=120.0)
     wall = {name: median(s) for name, s in seconds.items()}
     used = {name: median(processor[name][-len(s) :]) for name, s in seconds.items()}
-    singles = [name for name in ways if name.startswith("64")]
-    fastest, fastest_used = min(wall[n] for n in singles), min(used[n] for n in singles)
+    singles, vmaps = [[way for way in ways if way.startswith(start)] for start in (str(args.sets), "vmap")]
     reference = found[singles[0]]
+    times_faster = lambda times: {
+        vmap: rounded(times[single] / times[vmap]) for single, vmap in zip(singles, vmaps, strict=True)
+    }
     report = dict(
         benchmark="sweep",
         network=dict(neurons=model.neurons, duration_ms=args.duration, dt_ms=model.dt, sets=args.sets),
         median_s=wall,
         processor_s=used,
-        ratio={name: rounded(fastest / wall[name]) for name in ("vmap", "bs.sweep")},
-        processor_ratio={name: rounded(fastest_used / used[name]) for name in ("vmap", "bs.sweep")},
+        ratio=times_faster(wall),
+        processor_ratio=times_faster(used),
         statistics=dict(
             rates_hz=dict(
                 E=[rounded(float(x)) for x in reference[:, 0]], I=[rounded(float(x)) for x in reference[:, 1]]

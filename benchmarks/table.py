@@ -39,20 +39,24 @@ def number(value: float) -> str:
 
 
 def entries(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """One for each size, simulator and method of a network's result."""
+    """One for each size, simulator and method of a network's result; ratios are of processor times."""
     found = []
     for size, network in result["network"].items():
+        per_second = 1e3 / network["duration_ms"]
+        reference = None  # brainsim's first method
         for simulator, methods in result["median_s"].items():
             for method, by_size in methods.items():
                 if size in by_size:
-                    get = lambda what, s=simulator, m=method, n=size: result.get(what, {}).get(s, {}).get(m, {}).get(n)
-                    statistics = {k: v[simulator][method][size] for k, v in result["statistics"].items()}
-                    per_second = 1e3 / network["duration_ms"]
+                    at = lambda table, s=simulator, m=method, n=size: table[s][m][n]
+                    processor = at(result["processor_s"]) * per_second
+                    first = reference is None
+                    reference = reference or processor
+                    name, dtype = method.split()
                     found.append(dict(
                         network=TITLES[result["benchmark"]], neurons=int(size), simulator=SIMULATORS[simulator],
-                        method=METHODS[method.split()[0]], dtype=method.split()[1], wall=by_size[size] * per_second,
-                        processor=get("processor_s") * per_second, ratio=get("processor_ratio") or 1.0,
-                        first=simulator == "brainsim" and method == next(iter(methods)), **statistics,
+                        method=METHODS[name], dtype=dtype, wall=by_size[size] * per_second, processor=processor,
+                        ratio=processor / reference, first=first,
+                        **{name: at(values) for name, values in result["statistics"].items()},
                     ))  # fmt: skip
     return found
 
