@@ -10,11 +10,11 @@ import brainsim as bs
 # Where an object is defined (after "brainsim.") and the heading under which it is listed; in this order.
 FAMILIES = {
     "_simulate _events _record": "Running",
-    "_population _projection _network": "Populations and networks",
+    "_population _projection _bundle _network": "Populations and networks",
     "neurons": "Neurons",
     "synapses._receptors": "Receptors",
     "synapses._wiring synapses._distributions": "Wiring rules",
-    "synapses._connectivity": "Connectivity",
+    "synapses._connectivity synapses._delays": "Connectivity",
     "inputs": "Inputs",
     "_surrogate": "Surrogates",
     "_solver": "Solvers",
