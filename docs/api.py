@@ -13,7 +13,7 @@ FAMILIES = {
     "_population _projection _network": "Populations and networks",
     "neurons": "Neurons",
     "synapses._receptors": "Receptors",
-    "synapses._wiring synapses._distributions": "Wiring rules",
+    "synapses._wiring synapses._total_number synapses._distributions": "Wiring rules",
     "synapses._connectivity": "Connectivity",
     "inputs": "Inputs",
     "_surrogate": "Surrogates",
