@@ -27,7 +27,12 @@ from ._surrogate import (
 )
 from ._typing import Param as Param, docs as docs, param as param, units as units
 from .fitting import Fit as Fit, fit as fit
-from .inputs import AbstractInput as AbstractInput, Poisson as Poisson, SpikeTrain as SpikeTrain
+from .inputs import (
+    AbstractInput as AbstractInput,
+    Bernoulli as Bernoulli,
+    Poisson as Poisson,
+    SpikeTrain as SpikeTrain,
+)
 from .neurons import (
     HH as HH,
     LIF as LIF,

@@ -2,3 +2,4 @@
 
 from ._csr import csr_matvec as csr_matvec, csr_outer as csr_outer, csr_rmatvec as csr_rmatvec
 from ._library import backend as backend
+from ._poisson import bernoulli_counts as bernoulli_counts, poisson_counts as poisson_counts

@@ -20,9 +20,9 @@ class FixedTotalNumber(AbstractRule):
     - `n`: synapses of the projection.
     - `weight`: a number, or a function `weight(rng, size)`.
     - `autapses`: whether a neuron may be connected to itself.
-    - `multapses`: whether two neurons may have more than one synapse; without, all sets of `n` pairs are equally likely.
+    - `multapses`: whether two neurons may have more than one synapse; without, every set of `n` pairs is as likely.
 
-    **Raises:** `ValueError` if `n` is not a whole number, or (when built) exceeds the pairs there are without multapses.
+    **Raises:** `ValueError` if `n` is not a whole number, or (when built) exceeds the pairs that there are.
 
     ```python
     >>> import brainsim as bs, jax
