@@ -1,6 +1,6 @@
 """brainsim: a differentiable brain simulator on JAX."""
 
-from . import fitting as fitting, io as io, losses as losses, ops as ops
+from . import fitting as fitting, io as io, losses as losses, networks as networks, ops as ops
 from ._dynamics import (
     AbstractConnectivity as AbstractConnectivity,
     AbstractDynamics as AbstractDynamics,

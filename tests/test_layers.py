@@ -19,6 +19,7 @@ LAYERS = [
     ["_population"],
     ["_projection"],
     ["_network"],
+    ["networks"],
     ["_record"],
     ["_simulate"],
     ["_events"],
