@@ -32,7 +32,7 @@ def coba(
         v >= v_th:  spike, v = v_reset, held for 5 ms; every synapse adds its weight to g
 
     with c 200 pF, tau 20 ms, v_rest = v_reset = -60 mV, v_th -50 mV, tau_syn 5 ms (excitatory) and 10 ms (inhibitory).
-    Populations `"E"` and `"I"`, receptors `"exc"` and `"inh"`, projections `"EE"`, `"EI"` (from E to I), `"IE"`, `"II"`;
+    Populations `"E"` and `"I"`, receptors `"exc"` and `"inh"`, projections `"EE"`, `"EI"` (E to I), `"IE"`, `"II"`;
     initial potentials uniform between v_reset and v_th.
 
     **Arguments:**

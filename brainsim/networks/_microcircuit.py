@@ -143,7 +143,7 @@ def synapse_numbers() -> np.ndarray:
 
 
 def psc() -> float:
-    """The current (pA) that an event adds for a postsynaptic potential of 0.15 mV, with TAU_SYN in a membrane of TAU."""
+    """The current (pA) that an event adds for a potential of 0.15 mV, with TAU_SYN in a membrane of TAU."""
     ratio = TAU_SYN / TAU
     peak = ratio ** (ratio / (1 - ratio)) - ratio ** (1 / (1 - ratio))
     return PSP * C * (TAU - TAU_SYN) / (TAU * TAU_SYN * peak)
