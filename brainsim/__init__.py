@@ -3,11 +3,13 @@
 from . import fitting as fitting, io as io, losses as losses, networks as networks, ops as ops
 from ._dynamics import (
     AbstractConnectivity as AbstractConnectivity,
+    AbstractDelayed as AbstractDelayed,
     AbstractDynamics as AbstractDynamics,
     AbstractNeuron as AbstractNeuron,
     AbstractNode as AbstractNode,
     AbstractReceptor as AbstractReceptor,
     AbstractRule as AbstractRule,
+    Past as Past,
 )
 from ._events import Events as Events, simulate_events as simulate_events
 from ._network import Network as Network, NetworkState as NetworkState
@@ -48,6 +50,7 @@ from .synapses import (
     AllToAll as AllToAll,
     AlphaConductance as AlphaConductance,
     AlphaCurrent as AlphaCurrent,
+    DelayedCSR as DelayedCSR,
     DeltaConductance as DeltaConductance,
     DeltaCurrent as DeltaCurrent,
     Dense as Dense,
@@ -60,6 +63,7 @@ from .synapses import (
     FixedTotalNumber as FixedTotalNumber,
     FromArrays as FromArrays,
     Full as Full,
+    LearnableDelays as LearnableDelays,
     Normal as Normal,
     OneToOne as OneToOne,
     Uniform as Uniform,

@@ -14,9 +14,8 @@ from jaxtyping import Array, PyTree
 from ._compat import cpu_options, is_outermost
 from ._dynamics import AbstractNode
 from ._population import Population
-from ._projection import whole
 from ._record import Record, Result, Snapshot
-from ._typing import as_float
+from ._typing import as_float, whole
 from .inputs import AbstractInput
 
 

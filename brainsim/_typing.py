@@ -6,6 +6,7 @@ A quantity that carries another unit is converted, or refused, once: when it is 
 """
 
 import functools as ft
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -145,3 +146,15 @@ def static(default: Any = ..., *, converter: Callable | None = None) -> Any:
     if converter is not None:
         kwargs["converter"] = converter
     return eqx.field(static=True, **kwargs)
+
+
+def whole(duration: float, dt: float, what: str) -> int:
+    """`duration` (ms) as a positive whole number of steps of `dt` (ms)."""
+    if not (isinstance(dt, int | float) and dt > 0 and math.isfinite(dt)):
+        raise ValueError(f"dt must be a positive number of ms, got {dt!r}")
+    if not (math.isfinite(duration) and duration > 0):
+        raise ValueError(f"{what} must be positive, got {duration} ms")
+    steps = round(duration / dt)
+    if steps < 1 or abs(steps * dt - duration) > 1e-6 * max(dt, duration):
+        raise ValueError(f"{what}, {duration:g} ms, is not a positive whole number of steps of dt = {dt:g} ms")
+    return steps

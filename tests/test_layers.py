@@ -18,6 +18,7 @@ LAYERS = [
     ["synapses"],
     ["_population"],
     ["_projection"],
+    ["_bundle"],
     ["_network"],
     ["networks"],
     ["_record"],

@@ -1,5 +1,6 @@
 """Event-driven operators: sparse products whose work is proportional to the spikes, not to the synapses."""
 
+from ._arrivals import arrivals as arrivals, spike_list as spike_list
 from ._csr import csr_matvec as csr_matvec, csr_outer as csr_outer, csr_rmatvec as csr_rmatvec
 from ._library import backend as backend
 from ._poisson import bernoulli_counts as bernoulli_counts, poisson_counts as poisson_counts

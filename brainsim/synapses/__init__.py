@@ -1,6 +1,7 @@
 """Synapses: receptors on the postsynaptic side, connectivity and the rules that draw it."""
 
 from ._connectivity import CSR as CSR, Dense as Dense, Diagonal as Diagonal, Full as Full
+from ._delays import DelayedCSR as DelayedCSR, LearnableDelays as LearnableDelays
 from ._distributions import AbstractDistribution as AbstractDistribution, Normal as Normal, Uniform as Uniform
 from ._receptors import (
     AlphaConductance as AlphaConductance,
