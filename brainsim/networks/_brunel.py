@@ -91,4 +91,5 @@ def brunel(
         key=wiring,
     )
     rate = 1e3 * eta * threshold / (j * tau)  # eta nu_th C_E
-    return Model(net, {f"{name}.syn": Poisson(rate, j, key=k) for name, k in zip("EI", drives, strict=True)})
+    drive = lambda key: Poisson(rate, j, key=key, start=delay)  # that has the same delay
+    return Model(net, {"E.syn": drive(drives[0]), "I.syn": drive(drives[1])})
