@@ -14,7 +14,7 @@ import numpy as np
 from ._compat import is_traced
 from ._dynamics import AbstractConnectivity
 from ._projection import Fused, PerSynapse, Projection
-from .ops._merge import Block, merge, merge_order
+from .ops._merge import Block, adopt, merge, merge_order
 from .synapses import CSR, DelayedCSR, Dense, Diagonal, FromArrays, Full
 from .synapses._delays import delays_of, rounded_delays
 from .synapses._draw import seed_of
@@ -89,7 +89,8 @@ def _merged(blocks: list[Block], delays: list[float], n_pre: int, n_post: int) -
         weight: Any = blocks[0].weight if one else jnp.concatenate(parts)[order]
     else:
         indptr, indices, weight = merge(blocks, len(delays), None if one else dtype)
-        weight = blocks[0].weight if one else weight
+        weight = blocks[0].weight if weight is None else adopt(weight)
+    indices, indptr = adopt(indices), adopt(indptr)
     return DelayedCSR(weight, indices, indptr, n_pre, n_post, delays)
 
 

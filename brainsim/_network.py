@@ -71,7 +71,7 @@ class Network(AbstractNode):
     populations: dict[str, Population]
     projections: dict[str, Projection]
     bundles: dict[str, DelayedCSR]
-    ends: dict[str, tuple[int, int]] = eqx.field(static=True)  # "E.exc" -> where its events are in those of a bundle
+    ends: tuple[tuple[str, int, int], ...] = eqx.field(static=True)  # "E.exc": start and size in the events of a bundle
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class Network(AbstractNode):
             )
             built |= fused
         self.projections = {name: built[name] for name in named}
-        self.ends = {post: (i, self.populations[post.split(".")[0]].n) for post, i in first.items()}
+        self.ends = tuple((post, i, self.populations[post.split(".")[0]].n) for post, i in first.items())
 
     def _ends(self, projections: dict[str, Projection]) -> tuple[dict[str, int], int]:
         """Where the events of each `"population.receptor"` begin in the vector that all bundles add to; its length."""
@@ -239,7 +239,7 @@ class Network(AbstractNode):
         events = None
         for name, bundle in self.bundles.items():
             events = bundle(past[pre[name]], dt=dt, start=events)
-        return {} if events is None else {post: events[i : i + n] for post, (i, n) in self.ends.items()}
+        return {} if events is None else {post: events[i : i + n] for post, i, n in self.ends}
 
 
 _LISTED = 64  # spikes of a step that are listed at least; if there are more than fit, the step is searched for them

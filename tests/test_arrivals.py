@@ -110,14 +110,10 @@ def test_a_hint_is_no_more_than_a_hint(x64):
     s = Synapses(20, 6)
     history, weight = s.history(), s.weight()
     wild = jnp.array([[3, -7, 99, 2**31 - 1]] * s.rows, jnp.int32)
-    call = lambda history, hints: bs.ops.arrivals(
-        history, weight, s.indices, s.indptr, s.steps, 5, n_post=6, hints=hints
-    )
+    pattern = s.indices, s.indptr, s.steps
+    call = lambda history, hints: bs.ops.arrivals(history, weight, *pattern, 5, n_post=6, hints=hints)
     assert call(history, wild).tolist() == [0.0] * 6
-    everyone = jnp.tile(
-        jnp.arange(21, dtype=jnp.int32).at[0].set(20) - jnp.arange(21, dtype=jnp.int32).clip(0, 1), (4, 1)
-    )
-    everyone = everyone.at[:, 0].set(20)
+    everyone = jnp.asarray([[20, *range(20)]] * s.rows, jnp.int32)
     assert_close(call(history, everyone), s.dense_product(history, weight, 5))
 
 

@@ -13,6 +13,7 @@ import math
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -21,7 +22,7 @@ from .. import ops
 from .._compat import is_traced
 from .._dynamics import AbstractDelayed, Past
 from .._typing import as_float, param, whole
-from ..ops._merge import adopt, is_sorted
+from ..ops._merge import is_sorted
 from ._connectivity import CSR, as_index, check_range, check_sizes, check_weight
 
 
@@ -62,6 +63,7 @@ class DelayedCSR(AbstractDelayed):
 
     def __init__(self, weight: Any, indices: Any, indptr: Any, n_pre: int, n_post: int, delays: Any):
         check_sizes("DelayedCSR", n_pre, n_post)
+        given = indices, indptr
         weight, indices, indptr = as_float(weight), as_index(indices), as_index(indptr)
         delays = tuple(float(d) for d in delays)
         if not all(math.isfinite(d) and d > 0 for d in delays):
@@ -75,18 +77,15 @@ class DelayedCSR(AbstractDelayed):
         check_range("DelayedCSR: indices", indices, n_post)
         if not is_traced(indptr):
             ends = np.concatenate([indptr[:, :-1].ravel(), indptr[-1:, -1], [indices.size]])
-            if (
-                (np.diff(ends) < 0).any()
-                or (indptr[1:, 0] != indptr[:-1, -1]).any()
-                or ends[0] != 0
-                or ends[-2] != ends[-1]
-            ):
+            gaps = (indptr[1:, 0] != indptr[:-1, -1]).any() or ends[0] != 0 or ends[-2:].min() != indices.size
+            if gaps or (np.diff(ends) < 0).any():
                 raise ValueError(f"DelayedCSR: indptr must rise from 0 to the number of synapses, {indices.size}, and "
                                  "each row begin where the one before ends")  # fmt: skip
             if not is_traced(indices) and not is_sorted(indptr, indices):
                 raise ValueError("DelayedCSR: indices must ascend within each slot of each neuron; see from_coo")
+        ready = lambda x: isinstance(x, jax.Array) and x.dtype == jnp.int32  # then it is not copied
         self.weight = weight
-        self.indices, self.indptr = (x if is_traced(x) else adopt(x) for x in (indices, indptr))
+        self.indices, self.indptr = (x if ready(x) else jnp.asarray(x, jnp.int32) for x in given)
         self.n_pre, self.n_post, self.delays = int(n_pre), int(n_post), delays
 
     @classmethod
@@ -212,7 +211,7 @@ class LearnableDelays(AbstractDelayed):
         return whole(self.max_delay, dt, "max_delay of LearnableDelays")
 
     def prepare(self, *, dt) -> DelayedCSR:
-        """The synapses sorted by delay; if spikes are interpolated each stands twice, for the steps before and after."""
+        """The synapses sorted by delay; with interpolation each stands twice, for the steps before and after."""
         longest = self.longest(dt=dt)
         x = jnp.clip(self.delay / dt, 1, longest)
         weight, pre, post = jnp.broadcast_to(self.weight, self.delay.shape), self.pre, self.indices
