@@ -1,6 +1,6 @@
 """brainsim: a differentiable brain simulator on JAX."""
 
-from . import fitting as fitting, io as io, losses as losses, ops as ops
+from . import fitting as fitting, io as io, losses as losses, networks as networks, ops as ops
 from ._dynamics import (
     AbstractConnectivity as AbstractConnectivity,
     AbstractDelayed as AbstractDelayed,
@@ -29,8 +29,20 @@ from ._surrogate import (
 )
 from ._typing import Param as Param, docs as docs, param as param, units as units
 from .fitting import Fit as Fit, fit as fit
-from .inputs import AbstractInput as AbstractInput, Poisson as Poisson, SpikeTrain as SpikeTrain
-from .neurons import HH as HH, LIF as LIF, AdEx as AdEx, Izhikevich as Izhikevich, neuron as neuron
+from .inputs import (
+    AbstractInput as AbstractInput,
+    Bernoulli as Bernoulli,
+    Poisson as Poisson,
+    SpikeTrain as SpikeTrain,
+)
+from .neurons import (
+    HH as HH,
+    LIF as LIF,
+    AdEx as AdEx,
+    HHTraub as HHTraub,
+    Izhikevich as Izhikevich,
+    neuron as neuron,
+)
 from .observables import cv_isi as cv_isi, rate as rate, spike_times as spike_times
 from .sweeping import Axis as Axis, sweep as sweep
 from .synapses import (
@@ -48,6 +60,7 @@ from .synapses import (
     FixedInDegree as FixedInDegree,
     FixedOutDegree as FixedOutDegree,
     FixedProbability as FixedProbability,
+    FixedTotalNumber as FixedTotalNumber,
     FromArrays as FromArrays,
     Full as Full,
     LearnableDelays as LearnableDelays,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 State: TypeAlias = PyTree[Array]
@@ -30,7 +31,9 @@ def as_float(value: Any) -> Array:
     """`value` as a strongly typed floating-point array of JAX's default precision (an inexact array stays as it is)."""
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.inexact) and not value.weak_type:
         return value
-    return jnp.asarray(value, dtype=jnp.result_type(float))
+    dtype = jnp.result_type(float)
+    # NumPy converts at once; JAX would compile a program for every shape.
+    return jnp.asarray(value.astype(dtype) if isinstance(value, np.ndarray) else value, dtype=dtype)
 
 
 def magnitude(value: Any, unit: str) -> Any:

@@ -8,9 +8,9 @@ ROOT = Path(__file__).resolve().parent.parent / "brainsim"
 # From the top down; names on one line are peers, which may not import each other. Inside a package anything goes.
 LAYERS = [
     ["_typing", "_compat", "_output", "_progress", "plotting"],
-    ["_parameters", "inputs", "observables"],
+    ["_parameters", "observables"],
     ["ops"],
-    ["_numerics"],
+    ["_numerics", "inputs"],  # inputs are arrays in, arrays out too, but draw random events with a kernel
     ["_surrogate"],
     ["_dynamics"],
     ["_solver"],
@@ -20,6 +20,7 @@ LAYERS = [
     ["_projection"],
     ["_bundle"],
     ["_network"],
+    ["networks"],
     ["_record"],
     ["_simulate"],
     ["_events"],
@@ -32,7 +33,7 @@ LAYERS = [
     ["cli"],
 ]
 DEPTH = {name: depth for depth, names in enumerate(LAYERS) for name in names}
-LEAVES = {"inputs", "observables"}  # arrays in, arrays out: usable alone
+LEAVES = {"observables"}  # arrays in, arrays out: usable alone
 
 
 def annotations(tree):

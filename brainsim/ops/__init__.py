@@ -3,3 +3,4 @@
 from ._arrivals import arrivals as arrivals, spike_list as spike_list
 from ._csr import csr_matvec as csr_matvec, csr_outer as csr_outer, csr_rmatvec as csr_rmatvec
 from ._library import backend as backend
+from ._poisson import bernoulli_counts as bernoulli_counts, poisson_counts as poisson_counts

@@ -24,6 +24,8 @@ _TARGETS = (
     "brainsim_csr_gather_unit",
     "brainsim_csr_outer",
     "brainsim_phi1",
+    "brainsim_poisson",
+    "brainsim_bernoulli",
     "brainsim_arrivals_add",
     "brainsim_arrivals_add_unit",
     "brainsim_arrivals_gather",

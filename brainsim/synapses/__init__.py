@@ -11,6 +11,7 @@ from ._receptors import (
     ExpConductance as ExpConductance,
     ExpCurrent as ExpCurrent,
 )
+from ._total_number import FixedTotalNumber as FixedTotalNumber
 from ._wiring import (
     AllToAll as AllToAll,
     FixedInDegree as FixedInDegree,

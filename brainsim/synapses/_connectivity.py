@@ -110,7 +110,9 @@ class CSR(AbstractConnectivity):
                 f"CSR: indptr must rise from 0 to the number of synapses, {indices.size}; "
                 f"it goes from {indptr[0]} to {indptr[-1]}"
             )
-        self.weight, self.indices, self.indptr = weight, jnp.asarray(indices), jnp.asarray(indptr)
+        # With a dtype given, JAX compiles no program to copy an array of every new shape.
+        self.weight, self.indices = weight, jnp.asarray(indices, jnp.int32)
+        self.indptr = jnp.asarray(indptr, jnp.int32)
         self.n_pre, self.n_post = int(n_pre), int(n_post)
 
     @classmethod
