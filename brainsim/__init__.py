@@ -19,6 +19,7 @@ from ._projection import Projection as Projection
 from ._record import Record as Record, Result as Result, Snapshot as Snapshot
 from ._simulate import simulate as simulate
 from ._solver import Exact as Exact, ExponentialEuler as ExponentialEuler
+from ._spikes import Spikes as Spikes
 from ._surrogate import (
     AbstractSurrogate as AbstractSurrogate,
     ArcTan as ArcTan,

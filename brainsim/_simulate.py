@@ -82,7 +82,10 @@ def simulate(
     if not isinstance(state, Snapshot):
         state = Snapshot(jnp.zeros((), jnp.int32), state)
     compiled = _optimised() if outermost else _plain
-    return compiled(node, steps, float(dt), given, records, state, solver, levels)
+    result = compiled(node, steps, float(dt), given, records, state, solver, levels)
+    if outermost and any(r.events is not None for r in records.values()):
+        result.warn_of_overflow()
+    return result
 
 
 def _run(
@@ -99,18 +102,21 @@ def _run(
     sizes = node.inputs
     series = {name: x for name, x in inputs.items() if eqx.is_array(x) and x.ndim == 2}
     steady = {name: x for name, x in inputs.items() if name not in series}
+    dense = {name: r for name, r in records.items() if r.events is None}
 
-    def step(carry: Snapshot, rows: dict[str, Array]) -> tuple[Snapshot, dict[str, PyTree]]:
+    def step(carry: tuple[Snapshot, dict[str, PyTree]], rows: dict[str, Array]) -> tuple[Any, dict[str, PyTree]]:
+        carry, lists = carry
         now = {
             name: x.at(carry.k, dt, sizes[name]) if isinstance(x, AbstractInput) else x for name, x in steady.items()
         }
         now |= {name: jnp.broadcast_to(x[0], (sizes[name],)) for name, x in rows.items()}
         new, spikes = node.step(carry.k, dt, carry.node, now, prepared)
-        return Snapshot(carry.k + 1, new), taken(1, new, spikes)
+        lists = {name: records[name].append(x, node, new, spikes, carry.k + 1) for name, x in lists.items()}
+        return (Snapshot(carry.k + 1, new), lists), taken(1, new, spikes)
 
     def taken(every: int, node_state: Any, spikes: Any) -> dict[str, PyTree]:
         """The records due after a block of `every` steps, one row each."""
-        due = {name: r.take(node, node_state, spikes) for name, r in records.items() if r.every == every}
+        due = {name: r.take(node, node_state, spikes) for name, r in dense.items() if r.every == every}
         return jax.tree.map(lambda x: jnp.asarray(x)[None], due)
 
     def block(i: int) -> Callable:
@@ -120,31 +126,33 @@ def _run(
             if i + 1 == len(levels):
                 return step(carry, rows)
             carry, out = repeat(i + 1, carry, rows, levels[i])
-            return carry, {**out, **taken(levels[i], carry.node, None)}
+            return carry, {**out, **taken(levels[i], carry[0].node, None)}
 
         # Reverse mode keeps what enters a block of the longest level, and again what enters a step.
         return jax.checkpoint(run, prevent_cse=False) if i in (0, len(levels) - 1) else run
 
-    def repeat(i: int, carry: Snapshot, rows: dict[str, Array], length: int) -> tuple[Snapshot, dict[str, PyTree]]:
+    def repeat(i: int, carry: Any, rows: dict[str, Array], length: int) -> tuple[Any, dict[str, PyTree]]:
         """Scans whole blocks of level i over `length` steps; rows of records are joined along time."""
         count = length // levels[i]
         rows = jax.tree.map(lambda x: x.reshape(count, levels[i], *x.shape[1:]), rows)
         carry, out = jax.lax.scan(block(i), carry, rows, length=count)
         return carry, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), out)
 
-    final, done, parts = state, 0, []
+    lists = {name: r.empty(node) for name, r in records.items() if r.events is not None}
+    final, done, parts = (state, lists), 0, []
     for i, length in enumerate(levels):  # whole blocks of the longest level, then of the next with what remains
         todo = (steps - done) // length * length
         if todo:
             final, out = repeat(i, final, {name: x[done : done + todo] for name, x in series.items()}, todo)
             parts.append(out)
             done += todo
-    joined = {}
-    for name in records:
+    final, lists = final
+    joined = {name: records[name].listed(x, node, state.k, steps, dt) for name, x in lists.items()}
+    for name in dense:
         there = [part[name] for part in parts if name in part]
         joined[name] = jax.tree.map(lambda x, *more: jnp.concatenate([x, *more]) if more else x, *there)
     every = {name: r.every for name, r in records.items()}
-    return Result(joined, final, state.k.astype(jnp.result_type(float)) * dt, dt, every)
+    return Result({name: joined[name] for name in records}, final, state.k.astype(jnp.result_type(float)) * dt, dt, every)
 
 
 _plain = eqx.filter_jit(_run)

@@ -30,6 +30,7 @@ _TARGETS = (
     "brainsim_arrivals_gather_unit",
     "brainsim_arrivals_outer",
     "brainsim_compact",
+    "brainsim_append_events",
 )
 
 
