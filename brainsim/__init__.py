@@ -33,6 +33,7 @@ from .fitting import Fit as Fit, fit as fit
 from .inputs import AbstractInput as AbstractInput, Poisson as Poisson, SpikeTrain as SpikeTrain
 from .neurons import HH as HH, LIF as LIF, AdEx as AdEx, Izhikevich as Izhikevich, neuron as neuron
 from .observables import cv_isi as cv_isi, rate as rate, spike_times as spike_times
+from .running import Run as Run, open_run as open_run, run as run
 from .sweeping import Axis as Axis, sweep as sweep
 from .synapses import (
     CSR as CSR,

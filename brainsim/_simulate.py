@@ -71,21 +71,48 @@ def simulate(
     """
     steps = whole(duration, dt, "the duration")
     given = named_inputs(node, inputs, steps)
-    records = {n: (r if isinstance(r, Record) else Record(r)).checked(n, node) for n, r in (record or {}).items()}
-    # Nobody differentiates an outermost run: one plain loop, which XLA compiles best, and its options.
-    outermost = is_outermost()
-    levels = _levels(
-        {r.every for r in records.values()}, steps, steps if outermost and checkpoint is None else checkpoint
-    )
-    if state is None:
-        state = node.init(dt=dt, key=key)
-    if not isinstance(state, Snapshot):
-        state = Snapshot(jnp.zeros((), jnp.int32), state)
-    compiled = _optimised() if outermost else _plain
-    result = compiled(node, steps, float(dt), given, records, state, solver, levels)
-    if outermost and any(r.events is not None for r in records.values()):
+    records = named_records(node, record)
+    result = advance(node, steps, dt, given, records, started(node, dt, state, key), solver, checkpoint)
+    if is_outermost() and any(r.events is not None for r in records.values()):
         result.warn_of_overflow()
     return result
+
+
+def advance(
+    node: AbstractNode,
+    steps: int,
+    dt: float,
+    inputs: dict[str, Any],
+    records: dict[str, Record],
+    state: Snapshot,
+    solver: Any = None,
+    checkpoint: int | None = None,
+) -> Result:
+    """What `simulate` does once its arguments are checked; lists of spikes overflow without a word."""
+    # Nobody differentiates an outermost run: one plain loop, which XLA compiles best, and its options.
+    outermost = is_outermost()
+    everys = {r.every for r in records.values()}
+    levels = _levels(everys, steps, steps if outermost and checkpoint is None else checkpoint)
+    compiled = _optimised() if outermost else _plain
+    return compiled(node, steps, float(dt), inputs, records, state, solver, levels)
+
+
+def program(
+    node: AbstractNode, dt: float, inputs: dict[str, Any], records: dict[str, Record], state: Snapshot, solver: Any
+) -> str:
+    """A few steps of a run as the text of the program that XLA gets; the values of parameters are not part of it."""
+    everys = {r.every for r in records.values()}
+    steps = max({2} | everys)
+    rows = {name: x[:1].repeat(steps, 0) if eqx.is_array(x) and x.ndim == 2 else x for name, x in inputs.items()}
+    levels = _levels(everys, steps, steps)
+    return _plain.lower(node, steps, float(dt), rows, records, state, solver, levels).as_text()
+
+
+def started(node: AbstractNode, dt: float, state: Any, key: Array | None) -> Snapshot:
+    """Where a run starts: at `state`, or at that which the node has by itself."""
+    if state is None:
+        state = node.init(dt=dt, key=key)
+    return state if isinstance(state, Snapshot) else Snapshot(jnp.zeros((), jnp.int32), state)
 
 
 def _run(
@@ -152,7 +179,7 @@ def _run(
         there = [part[name] for part in parts if name in part]
         joined[name] = jax.tree.map(lambda x, *more: jnp.concatenate([x, *more]) if more else x, *there)
     every = {name: r.every for name, r in records.items()}
-    return Result({name: joined[name] for name in records}, final, state.k.astype(jnp.result_type(float)) * dt, dt, every)
+    return Result(joined, final, state.k.astype(jnp.result_type(float)) * dt, dt, every)
 
 
 _plain = eqx.filter_jit(_run)
@@ -184,6 +211,11 @@ def _levels(everys: set[int], steps: int, checkpoint: int | None) -> tuple[int, 
         raise ValueError(f"checkpoint must be a positive whole number of steps, got {checkpoint!r}")
     top = longest * max(1, round(checkpoint / longest))
     return tuple(sorted({*chain, min(top, steps // longest * longest)}, reverse=True))
+
+
+def named_records(node: AbstractNode, record: Mapping[str, Any] | None) -> dict[str, Record]:
+    """Records by name, checked."""
+    return {n: (r if isinstance(r, Record) else Record(r)).checked(n, node) for n, r in (record or {}).items()}
 
 
 def named_inputs(node: AbstractNode, inputs: Any, steps: int) -> dict[str, Any]:

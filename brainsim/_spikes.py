@@ -53,7 +53,7 @@ class Spikes(eqx.Module):
     @property
     def times(self) -> Float[Array, "*batch capacity"]:
         """The time of each spike in ms; infinite where there is none."""
-        there = jnp.arange(self.capacity) < jnp.asarray(self.count)[..., None]
+        there = jnp.arange(self.capacity, dtype=jnp.int32) < jnp.asarray(self.count)[..., None]
         return jnp.where(there, self.steps.astype(jnp.result_type(float)) * self.dt, jnp.inf)
 
     def numpy(self) -> tuple[np.ndarray, np.ndarray]:
@@ -86,7 +86,7 @@ class Spikes(eqx.Module):
 
 def counts(spikes: Spikes) -> Float[Array, " n"]:
     """How often each neuron spiked; NaN if the list overflowed."""
-    there = jnp.arange(spikes.capacity) < spikes.count
+    there = jnp.arange(spikes.capacity, dtype=jnp.int32) < spikes.count
     one: Any = there.astype(jnp.result_type(float))
     found = jnp.zeros(spikes.n, one.dtype).at[jnp.asarray(spikes.neurons)].add(one, mode="drop")
     return jnp.where(spikes.overflow, jnp.nan, found)
