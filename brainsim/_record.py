@@ -128,7 +128,9 @@ class Record(eqx.Module):
             return Spikes(x[1:, 0], x[1:, 1], x[0, 0], start, n, length, dt)
 
         sizes = node.sizes
-        return {name: one(x, sizes[name]) for name, x in events.items()} if isinstance(events, dict) else one(events, sizes[""])
+        if not isinstance(events, dict):
+            return one(events, sizes[""])
+        return {name: one(x, sizes[name]) for name, x in events.items()}
 
 
 class Snapshot(NamedTuple):

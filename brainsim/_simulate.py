@@ -132,14 +132,12 @@ def _run(
     dense = {name: r for name, r in records.items() if r.events is None}
 
     def step(carry: tuple[Snapshot, dict[str, PyTree]], rows: dict[str, Array]) -> tuple[Any, dict[str, PyTree]]:
-        carry, lists = carry
-        now = {
-            name: x.at(carry.k, dt, sizes[name]) if isinstance(x, AbstractInput) else x for name, x in steady.items()
-        }
+        (k, state), lists = carry
+        now = {name: x.at(k, dt, sizes[name]) if isinstance(x, AbstractInput) else x for name, x in steady.items()}
         now |= {name: jnp.broadcast_to(x[0], (sizes[name],)) for name, x in rows.items()}
-        new, spikes = node.step(carry.k, dt, carry.node, now, prepared)
-        lists = {name: records[name].append(x, node, new, spikes, carry.k + 1) for name, x in lists.items()}
-        return (Snapshot(carry.k + 1, new), lists), taken(1, new, spikes)
+        new, spikes = node.step(k, dt, state, now, prepared)
+        lists = {name: records[name].append(x, node, new, spikes, k + 1) for name, x in lists.items()}
+        return (Snapshot(k + 1, new), lists), taken(1, new, spikes)
 
     def taken(every: int, node_state: Any, spikes: Any) -> dict[str, PyTree]:
         """The records due after a block of `every` steps, one row each."""

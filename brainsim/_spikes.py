@@ -62,7 +62,9 @@ class Spikes(eqx.Module):
         **Raises:** `ValueError` for a list that overflowed, and for a batch of lists.
         """
         if np.ndim(self.count):
-            raise ValueError(f"a batch of {np.shape(self.count)} spike lists; take one: jax.tree.map(lambda x: x[0], ...)")
+            raise ValueError(
+                f"a batch of {np.shape(self.count)} spike lists: take one, jax.tree.map(lambda x: x[0], y)"
+            )
         if message := self.problem():
             raise ValueError(message)
         count = int(self.count)

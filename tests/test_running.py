@@ -82,7 +82,7 @@ def _data(x):
     return jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
 
 
-@pytest.mark.parametrize("chunk", [None, 0.1, 5.0, 17.1])
+@pytest.mark.parametrize("chunk", [None, 0.1, 5.0])
 def test_chunks_change_nothing(chunk, whole):
     told = []
     run = bs.run(model(), **settings(), chunk=chunk, progress=lambda done, total: told.append((done, total)))
@@ -228,7 +228,7 @@ def test_a_run_can_be_made_longer(x64, tmp_path):
     np.testing.assert_array_equal(longer["v"].values, expected["v"])
     np.testing.assert_array_equal(longer.spikes.raster(), expected.spikes > 0)
     assert bs.open_run(out).complete
-    with pytest.raises(ValueError, match="has 33.3 ms already, more than 20 ms"):
+    with pytest.raises(ValueError, match=r"has 33\.3 ms already, more than 20 ms"):
         bs.run(cells, **given, out=out, resume=True)
     follow = bs.run(cells, 10.0, 0.1, 600.0, dict(v="v", spikes=True), state=longer.state)
     np.testing.assert_array_equal(follow["v"].values, bs.simulate(cells, 43.3, 0.1, 600.0, dict(v="v"))["v"][333:])
@@ -293,7 +293,8 @@ def test_what_is_there_is_not_overwritten(short, tmp_path):
     other = tmp_path / "run"
     bs.run(cells, **given, out=other)
     bs.run(cells, **(given | dict(inputs=900.0)), out=other, overwrite=True)
-    np.testing.assert_array_equal(bs.open_run(other)["v"].values, bs.simulate(cells, 20.0, 0.1, 900.0, dict(v="v"))["v"])
+    expected = bs.simulate(cells, 20.0, 0.1, 900.0, dict(spikes=True, v="v"))
+    np.testing.assert_array_equal(bs.open_run(other)["v"].values, expected["v"])
     assert sorted(os.listdir(tmp_path)) == ["run", "thesis.tex"]
 
 
@@ -336,7 +337,7 @@ def test_nwb(short, tmp_path):
     with pytest.raises(ValueError, match="the file exists; nothing was written"):
         run.to_nwb(file)
     run.to_nwb(file, overwrite=True)
-    with pytest.raises(ValueError, match="ends in .nwb"):
+    with pytest.raises(ValueError, match="name of an NWB file ends in"):
         run.to_nwb(tmp_path / "run.h5")
 
 

@@ -15,7 +15,7 @@ from ._library import load
 _MOST = np.iinfo(np.int32).max
 
 
-def empty_events(capacity: int) -> Int[Array, "capacity+1 2"]:
+def empty_events(capacity: int) -> Int[Array, "rows 2"]:
     """A list with room for `capacity` spikes.
 
     ```python
@@ -29,8 +29,8 @@ def empty_events(capacity: int) -> Int[Array, "capacity+1 2"]:
 
 
 def append_events(
-    events: Int[Array, "capacity+1 2"], spikes: Float[Array, " n"], step: Int[Array, ""]
-) -> Int[Array, "capacity+1 2"]:
+    events: Int[Array, "rows 2"], spikes: Float[Array, " n"], step: Int[Array, ""]
+) -> Int[Array, "rows 2"]:
     """A list of spikes with those of one step appended; in place, where the old list is not needed any more.
 
     **Arguments:**
@@ -53,7 +53,8 @@ def append_events(
     """
     step = jnp.asarray(step)
     if events.dtype != np.int32 or events.ndim != 2 or events.shape[0] < 1 or events.shape[1] != 2:
-        raise ValueError(f"append_events: the list is {events.dtype}{list(events.shape)}, expected int32 [capacity + 1, 2]")
+        given = f"{events.dtype}{list(events.shape)}"
+        raise ValueError(f"append_events: the list is {given}, expected int32 [capacity + 1, 2]")
     if spikes.ndim != 1 or step.shape != () or step.dtype != np.int32:
         raise ValueError(f"append_events: spikes have shape {list(spikes.shape)} and the step is {step.dtype}"
                          f"{list(step.shape)}, expected [n] and a single int32")  # fmt: skip
@@ -89,7 +90,7 @@ def _kernel(events, spikes, step):
 
 def _jvp(primals, tangents):
     out = append.bind(*primals)
-    return out, _compat.Zero.from_primal_value(out)
+    return out, _compat.Zero(jax.typeof(out).to_tangent_aval())
 
 
 def _batch(operands, dims):

@@ -33,7 +33,7 @@ def save(folder: Path, progress: Progress, state: Snapshot) -> None:
     about = np.frombuffer(json.dumps(progress._asdict()).encode(), np.uint8)
     partial = folder / f".{_FILE}"
     with open(partial, "wb") as file:
-        np.savez(file, **{_ABOUT: about}, **arrays)
+        np.savez(file, **{_ABOUT: about, **arrays})  # pyright: ignore[reportArgumentType]
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, folder / _FILE)
@@ -88,12 +88,13 @@ def fingerprint(
     node: AbstractNode, dt: float, inputs: dict[str, Any], records: dict[str, Record], state: Snapshot, solver: Any
 ) -> dict[str, Any]:
     """What must be the same for a run to go on with the same bits: the step, records, values and the program itself."""
-    given = {**_arrays(node, ""), **_arrays(inputs, "inputs."), **_arrays(solver, "solver."), **_arrays(state, "state.")}
+    given = {"": node, "inputs.": inputs, "solver.": solver, "state.": state}
+    values = {f"{prefix}{name}": _digest(_plain(x)) for prefix, tree in given.items() for name, x in _arrays(tree)}
     text = program(node, dt, inputs, {n: _dense(r) for n, r in records.items()}, state, solver)
     return {
         "dt": float(dt),
         "records": {name: _spelled(record) for name, record in records.items()},
-        "values": {name: _digest(_plain(x)) for name, x in given.items()},
+        "values": values,
         "program": hashlib.blake2b(text.encode(), digest_size=16).hexdigest(),
         "jax": jax.__version__,
     }
@@ -117,8 +118,8 @@ def difference(now: Mapping[str, Any], then: Mapping[str, Any]) -> str:
     return ""
 
 
-def _arrays(tree: Any, prefix: str) -> dict[str, Any]:
-    return {f"{prefix}{name}": x for name, x in _leaves(tree).items() if isinstance(x, jax.Array | np.ndarray)}
+def _arrays(tree: Any) -> list[tuple[str, Any]]:
+    return [(name, x) for name, x in _leaves(tree).items() if isinstance(x, jax.Array | np.ndarray)]
 
 
 def _dense(record: Record) -> Record:

@@ -67,7 +67,8 @@ def tables(node: AbstractNode, records: Mapping[str, Record], result: Result, un
                 continue
             if isinstance(record.what, str) and neurons is None:
                 neurons = tuple(range(value.shape[1]))
-            unit = units.get(name, _UNITS.get(record.what.rpartition(".")[2], "") if isinstance(record.what, str) else "")
+            variable = record.what.rpartition(".")[2] if isinstance(record.what, str) else ""
+            unit = units.get(name, _UNITS.get(variable, ""))
             neurons = neurons if isinstance(record.what, str) else None
             found.append(Table(name, part, False, unit, record.every, value.shape[1:], neurons, 0, str(value.dtype)))
     return found

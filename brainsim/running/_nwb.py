@@ -27,8 +27,9 @@ def write(run: "Run", path: Path, overwrite: bool) -> Path:
         raise ValueError(f"{path}: the name of an NWB file ends in .nwb")
     if path.exists() and not overwrite:
         raise ValueError(f"{path}: the file exists; nothing was written (overwrite=True replaces it)")
-    start = datetime.datetime.now(datetime.timezone.utc)
-    file = NWBFile(f"A simulation of {run.duration:g} ms by brainsim", str(uuid.uuid4()), start)
+    start = datetime.datetime.now(datetime.UTC)
+    make: Any = NWBFile  # pynwb's classes do not tell type checkers what they take
+    file = make(f"A simulation of {run.duration:g} ms by brainsim", str(uuid.uuid4()), start)
     for table in run.tables:
         if table.spikes:
             _add_units(file, run, table)
@@ -36,7 +37,7 @@ def write(run: "Run", path: Path, overwrite: bool) -> Path:
             _add_trace(file, run, table)
     partial = path.with_name(f".{path.stem}.part.nwb")
     try:
-        with NWBHDF5IO(str(partial), "w") as io:
+        with NWBHDF5IO(path=str(partial), mode="w") as io:
             io.write(file)
         os.replace(partial, path)
     finally:

@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-import jax.numpy as jnp
 import numpy as np
 
 from .._record import Snapshot
@@ -127,12 +126,10 @@ class Run:
         data = self.dataset(table.path)
         if not table.spikes:
             return data[table.record]
-        times, neurons = data["time"].values, data["neuron"].values
-        steps = np.rint(times / self.dt).astype(np.int32)
-        start = jnp.int32(round(self.start / self.dt))
-        return Spikes(
-            jnp.asarray(steps), jnp.asarray(neurons), jnp.int32(len(steps)), start, table.n, self.done, self.dt
-        )
+        steps = np.rint(data["time"].values / self.dt).astype(np.int32)
+        start: Any = np.int32(round(self.start / self.dt))
+        count: Any = np.int32(len(steps))
+        return Spikes(steps, data["neuron"].values, count, start, table.n, self.done, self.dt)
 
     def __repr__(self) -> str:
         where = "in memory" if self.path is None else f"in {self.path}"

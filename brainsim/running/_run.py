@@ -99,7 +99,8 @@ def run(
         while sink.done < steps and not interrupted.is_set():
             begun = time.perf_counter()
             length = _length(sink.done, steps, size, least)
-            sink.add(job.chunk(sink.done, length, sink.state), length)
+            job, result = job.chunk(sink.done, length, sink.state)
+            sink.add(result, length)
             update(sink.done, **{"s/s": length * dt * 1e-3 / (time.perf_counter() - begun)})
     if sink.done < steps:
         message = f"interrupted at {sink.done * dt:g} ms of {duration:g} ms"
@@ -126,7 +127,8 @@ def open_run(path: str | os.PathLike) -> Run:
     path = Path(path)
     found, about = described(path)
     progress, _ = load(path)
-    return Run(found, DiskStore(path), progress.rows, about["dt"], about["start"], progress.steps, about["steps"], path, None)
+    steps = progress.steps, about["steps"]
+    return Run(found, DiskStore(path), progress.rows, about["dt"], about["start"], *steps, path, None)
 
 
 def _chunk(node: AbstractNode, steps: int, dt: float, chunk: float | None, records: dict[str, Record]) -> int:

@@ -1,5 +1,6 @@
 """A run under way: what is simulated, and where its records and its state go."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any, final
@@ -35,17 +36,21 @@ class Job(eqx.Module):
         """The time at which the run begins, ms."""
         return round(int(self.state.k) * self.dt, 9)
 
-    def chunk(self, done: int, length: int, state: Snapshot) -> Result:
-        """`length` steps after those that are done; again with more room, as long as a list of spikes overflows."""
+    def chunk(self, done: int, length: int, state: Snapshot) -> tuple["Job", Result]:
+        """`length` steps after those that are done; again with more room, as long as a list of spikes overflows.
+
+        Also the job with that much room, for the next chunk.
+        """
         rows = lambda x: np.asarray(x[done : done + length]) if eqx.is_array(x) and x.ndim == 2 else x
-        inputs, records = {name: rows(x) for name, x in self.inputs.items()}, self.records
-        while True:
-            result = advance(self.node, length, self.dt, inputs, records, state, self.solver)
-            short = {name: most for name in records if (most := _missing(result[name]))}
-            if not short:
-                return result
-            wider = lambda name, r: Record(r.what, index=r.index, events=2 * short[name]) if name in short else r
-            records = {name: wider(name, r) for name, r in records.items()}
+        inputs = {name: rows(x) for name, x in self.inputs.items()}
+        result = jax.block_until_ready(advance(self.node, length, self.dt, inputs, self.records, state, self.solver))
+        short = {name: most for name in self.records if (most := _missing(result[name]))}
+        if not short:
+            return self, result
+        room = lambda most: 2 ** (2 * most - 1).bit_length()  # powers of two: few programs to compile
+        wider = lambda name, r: Record(r.what, index=r.index, events=room(short[name])) if name in short else r
+        records = {name: wider(name, r) for name, r in self.records.items()}
+        return dataclasses.replace(self, records=records).chunk(done, length, state)
 
 
 def _missing(value: Any) -> int:
@@ -122,6 +127,5 @@ class Sink:
 
     def result(self) -> Run:
         found = self.tables or []
-        state = jax.block_until_ready(self.state)
-        rows = self.store.rows(found)
-        return Run(found, self.store, rows, self.job.dt, self.job.start, self.done, self.job.steps, self.path, state)
+        rows, job = self.store.rows(found), self.job
+        return Run(found, self.store, rows, job.dt, job.start, self.done, job.steps, self.path, self.state)

@@ -145,7 +145,7 @@ def check_free(path: Path, overwrite: bool) -> None:
     if not path.exists():
         return
     if not overwrite:
-        raise ValueError(f"{path}: exists; nothing was written (resume=True continues a run, overwrite=True replaces it)")
+        raise ValueError(f"{path}: exists; nothing was written (resume=True continues it, overwrite=True replaces it)")
     if not path.is_dir() or not (path / "checkpoint.npz").is_file():
         raise ValueError(f"{path}: is not a run of brainsim, so it is not overwritten; nothing was written")
 
