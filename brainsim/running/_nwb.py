@@ -37,7 +37,8 @@ def write(run: "Run", path: Path, overwrite: bool) -> Path:
             _add_trace(file, run, table)
     partial = path.with_name(f".{path.stem}.part.nwb")
     try:
-        with NWBHDF5IO(path=str(partial), mode="w") as io:
+        opened: Any = NWBHDF5IO(path=str(partial), mode="w")
+        with opened as io:
             io.write(file)
         os.replace(partial, path)
     finally:

@@ -126,10 +126,11 @@ class Run:
         data = self.dataset(table.path)
         if not table.spikes:
             return data[table.record]
-        steps = np.rint(data["time"].values / self.dt).astype(np.int32)
-        start: Any = np.int32(round(self.start / self.dt))
+        steps: Any = np.rint(data["time"].values / self.dt).astype(np.int32)
+        neurons: Any = data["neuron"].values
         count: Any = np.int32(len(steps))
-        return Spikes(steps, data["neuron"].values, count, start, table.n, self.done, self.dt)
+        start: Any = np.int32(round(self.start / self.dt))
+        return Spikes(steps, neurons, count, start, table.n, self.done, self.dt)
 
     def __repr__(self) -> str:
         where = "in memory" if self.path is None else f"in {self.path}"
