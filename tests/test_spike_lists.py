@@ -1,6 +1,9 @@
 """Spikes as lists of events: the operator against its plain twin, lists against rasters, and what happens when full."""
 
+import shutil
+import subprocess
 import warnings
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -88,6 +91,19 @@ def test_kernel_refuses_what_does_not_fit(x32):
     for k, value in zip((0, 1, 1, 2), wrong, strict=True):
         with pytest.raises(Exception, match="brainsim append_events"):
             call(*(value if j == k else x for j, x in enumerate(good)))
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+def test_loop_under_sanitisers(tmp_path):
+    flags = ["-std=c++17", "-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    program, root = tmp_path / "fuzz", Path(__file__).resolve().parent.parent
+    source = [str(root / "tests/events_fuzz.cc"), "-I", str(root / "brainsim/ops/csrc"), "-o", str(program)]
+    built = subprocess.run(["g++", *flags, *source], capture_output=True, text=True, timeout=120)
+    if "cannot find -l" in built.stderr:
+        pytest.skip("this compiler comes without sanitisers")
+    assert built.returncode == 0, built.stderr
+    run = subprocess.run([program], capture_output=True, text=True, timeout=120)
+    assert run.stdout == "ok\n", run.stdout + run.stderr
 
 
 # ---- lists as records
