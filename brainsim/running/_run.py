@@ -51,8 +51,8 @@ def run(
 
     **Arguments:** `node`, `duration`, `dt`, `inputs`, `record`, `state`, `solver` and `key` are those of `simulate`.
 
-    - `out`: a folder that shall appear, a zarr store with a group for each record that xarray reads; default none,
-      records stay in memory. After every chunk the state is saved there.
+    - `out`: a folder that shall appear, with the zarr store `records.zarr`, which has a group for each record and which
+      xarray reads; default none, records stay in memory. After every chunk the state is saved in the folder, too.
     - `chunk`: ms to simulate between writes; default a twentieth of the run, as far as memory allows. It is rounded up
       to two steps and to a multiple of the longest `every`, and does not change the result.
     - `resume`: continue what is in `out` after a crash, or up to a longer duration, with the same bits as an
@@ -89,9 +89,9 @@ def run(
     path = None if out is None else Path(out)
     if path is None and (resume or overwrite):
         raise ValueError("resume and overwrite are about a run on disk: give out=PATH")
-    least = max([2, *(r.every for r in records.values())])  # of one step, XLA would make another program
-    size = _chunk(node, steps, dt, chunk, records)
-    size = max(-(-size // least) * least, 2) if least > 2 else max(size, 2)
+    longest = max((r.every for r in records.values()), default=1)
+    least = max(longest, 2)  # of a loop of a single step XLA would make another program
+    size = max(-(-_chunk(node, steps, dt, chunk, records) // longest) * longest, least)
     job = Job(node, dt, steps, given, records, started(node, dt, state, key), solver, dict(units or {}))
     sink = Sink(job, path, resume=resume, overwrite=overwrite)
     with _interrupts() as interrupted, progress_bar(progress, steps, "run") as update:

@@ -95,7 +95,7 @@ class Sink:
             raise ValueError(f"{path}: cannot be continued: it ended between two rows of a record with every={longest}")
         self.state, self.done = restore(arrays, job.state), progress.steps
         self.store = DiskStore(path)
-        self.store.begin(progress.rows, job.steps)
+        self.store.begin(self.tables, progress.rows, job.steps)
 
     def add(self, result: Result, length: int) -> None:
         if self.tables is None:

@@ -16,6 +16,7 @@ from ._layout import Table
 if TYPE_CHECKING:
     import xarray as xr
 
+ZARR = "records.zarr"  # beside it lies the checkpoint, which is no part of a zarr hierarchy
 _EVENTS = 2**16  # spikes in a chunk of a column: 256 or 512 KiB
 _BYTES = 2**22  # of a chunk of a trace, at most
 
@@ -67,8 +68,8 @@ class DiskStore(AbstractStore):
     """Tables in a zarr store, one group each: columns are arrays with named axes and units."""
 
     def __init__(self, folder: Path):
-        self.folder = folder
-        self.group = zarr_package().open_group(folder, mode="r+")
+        self.folder = folder / ZARR
+        self.group = zarr_package().open_group(self.folder, mode="r+")
 
     def append(self, table, columns):
         for name, values in columns.items():
@@ -80,10 +81,10 @@ class DiskStore(AbstractStore):
     def rows(self, tables):
         return {table.path: self.group[f"{table.path}/time"].shape[0] for table in tables}
 
-    def begin(self, rows: Mapping[str, int], steps: int) -> None:
+    def begin(self, tables: Iterable[Table], rows: Mapping[str, int], steps: int) -> None:
         """Goes on after the last checkpoint: what was written after it is dropped. Also notes the number of steps."""
         self.group.attrs["steps"] = steps
-        for table in described(self.folder)[0]:
+        for table in tables:
             for name in table.dims:
                 array: Any = self.group[f"{table.path}/{name}"]
                 array.resize((rows[table.path], *array.shape[1:]))
@@ -97,7 +98,7 @@ class DiskStore(AbstractStore):
 
 def create(folder: Path, tables: Iterable[Table], about: Mapping[str, Any], lengths: Mapping[str, int]) -> None:
     """Makes an empty store in an existing folder; `lengths` are the rows of traces that one chunk of the run adds."""
-    root = zarr_package().create_group(folder)
+    root = zarr_package().create_group(folder / ZARR)
     tables = list(tables)
     root.attrs.update({**about, "tables": [table._asdict() for table in tables]})
     for table in tables:
@@ -123,7 +124,7 @@ def create(folder: Path, tables: Iterable[Table], about: Mapping[str, Any], leng
 def described(folder: Path) -> tuple[list[Table], dict[str, Any]]:
     """The tables in a store, and what else `create` was told about them."""
     try:
-        about = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))["attributes"]
+        about = json.loads((folder / ZARR / "zarr.json").read_text(encoding="utf-8"))["attributes"]
         read = lambda table: table | {k: tuple(table[k]) for k in ("shape", "neurons") if table[k] is not None}
         return [Table(**read(table)) for table in about.pop("tables")], about
     except (OSError, ValueError, KeyError, TypeError):
