@@ -117,7 +117,10 @@ def test_on_disk(whole, tmp_path):
 def test_a_list_grows_until_no_spike_is_lost():
     cells = bs.Population(4, bs.LIF())
     currents = np.concatenate([np.full((300, 1), 600.0), np.full((300, 1), 3000.0)])
-    run = bs.run(cells, 60.0, 0.1, currents, dict(spikes=bs.Record(True, events=2), raster=True), chunk=20.0)
+    some = bs.Record(lambda state: state.neuron.v, index=[1])
+    record = dict(spikes=bs.Record(True, events=2), raster=True, some=some)
+    run = bs.run(cells, 60.0, 0.1, currents, record, chunk=20.0)
+    assert run["some"].dims == ("time", "axis_1") and run["some"].shape == (600, 1)
     assert run.spikes.raster().sum() > 30 and not run.spikes.overflow
     np.testing.assert_array_equal(run.spikes.raster(), run["raster"].raster())
 

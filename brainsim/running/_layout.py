@@ -22,8 +22,8 @@ class Table(NamedTuple):
     - `unit`: of the values.
     - `every`: steps between rows.
     - `shape`: of a row.
-    - `neurons`: the recorded neurons, if not all.
-    - `n`: how many neurons are recorded, for spikes.
+    - `n`: how many neurons are recorded; 0 for what is not of neurons.
+    - `neurons`: which, if not all.
     - `dtype`: of the values.
     """
 
@@ -46,8 +46,13 @@ class Table(NamedTuple):
         """The columns and the names of their axes."""
         if self.spikes:
             return {"time": ("event",), "neuron": ("event",)}
-        own = ("neuron",) if self.neurons is not None else tuple(f"axis_{i + 1}" for i in range(len(self.shape)))
+        own = ("neuron",) if self.n else tuple(f"axis_{i + 1}" for i in range(len(self.shape)))
         return {self.record: ("time", *own), "time": ("time",)}
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """The numbers of the recorded neurons in their population."""
+        return np.arange(self.n) if self.neurons is None else np.array(self.neurons)
 
     @property
     def units(self) -> dict[str, str]:
@@ -58,19 +63,15 @@ def tables(node: AbstractNode, records: Mapping[str, Record], result: Result, un
     """The tables into which the records of `result` go."""
     found = []
     for name, record in records.items():
+        what = record.what if isinstance(record.what, str) else ""
         for part, value in parts(record, result[name]).items():
-            size = node.sizes.get(part if record.of_spikes else _population(record), node.sizes.get("", 0))
-            neurons = None if record.index is None else tuple(np.arange(size)[record.places].tolist())
-            if record.of_spikes:
-                n = size if neurons is None else len(neurons)
-                found.append(Table(name, part, True, "", 1, (), neurons, n, "int32"))
-                continue
-            if isinstance(record.what, str) and neurons is None:
-                neurons = tuple(range(value.shape[1]))
-            variable = record.what.rpartition(".")[2] if isinstance(record.what, str) else ""
-            unit = units.get(name, _UNITS.get(variable, ""))
-            neurons = neurons if isinstance(record.what, str) else None
-            found.append(Table(name, part, False, unit, record.every, value.shape[1:], neurons, 0, str(value.dtype)))
+            population = part if record.of_spikes else what.partition(".")[0]
+            size = node.sizes.get(population, node.sizes.get("", 0)) if what or record.of_spikes else 0
+            neurons = tuple(np.arange(size)[record.places].tolist()) if size and record.index is not None else None
+            n = size if neurons is None else len(neurons)
+            unit = units.get(name, _UNITS.get(what.rpartition(".")[2], ""))
+            shape, dtype = ((), "int32") if record.of_spikes else (value.shape[1:], str(value.dtype))
+            found.append(Table(name, part, record.of_spikes, unit, record.every, shape, neurons, n, dtype))
     return found
 
 
@@ -99,7 +100,3 @@ def rows(table: Table, value: Any, k: int, dt: float) -> dict[str, np.ndarray]:
         raise ValueError(f"record {table.path!r}: the spikes are graded, and lists of spikes hold no values; "
                          "record a function of the state instead")  # fmt: skip
     return {"time": np.round((k + 1 + steps) * dt, 9), "neuron": neurons.astype(np.int32)}
-
-
-def _population(record: Record) -> str:
-    return record.what.partition(".")[0] if isinstance(record.what, str) else ""

@@ -54,7 +54,7 @@ def _add_units(file: Any, run: "Run", table: Table) -> None:
     spikes: Any = run[table.record]
     spikes = spikes[table.part] if table.part else spikes
     observed = [[run.start * 1e-3, (run.start + run.duration) * 1e-3]]
-    for neuron, times in zip(table.neurons or range(table.n), spike_times(spikes), strict=True):
+    for neuron, times in zip(table.numbers, spike_times(spikes), strict=True):
         file.add_unit(
             spike_times=times * 1e-3, obs_intervals=observed, record=table.record, population=table.part, neuron=neuron
         )
@@ -68,9 +68,9 @@ def _add_trace(file: Any, run: "Run", table: Table) -> None:
     every = run.dt * table.every * 1e-3
     base = dict(starting_time=run.start * 1e-3 + every, rate=1 / every)  # a row is the state at the end of its steps
     name = table.path.replace("/", "_")
-    if table.unit == "mV" and table.neurons is not None and len(table.neurons) <= _SWEEPS:
+    if table.unit == "mV" and 0 < table.n <= _SWEEPS:
         device = file.devices.get("brainsim") or file.create_device(name="brainsim", description="a simulator")
-        for column, neuron in zip(values.T, table.neurons, strict=True):
+        for column, neuron in zip(values.T, table.numbers, strict=True):
             electrode = file.create_icephys_electrode(name=f"{name}_{neuron}", description="ideal", device=device)
             number = np.uint32(len(file.icephys_electrodes) - 1)
             file.add_acquisition(

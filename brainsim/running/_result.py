@@ -108,7 +108,7 @@ class Run:
         >>> run = bs.run(bs.Population(2, bs.LIF()), 100.0, dt=0.1, inputs=500.0, record=dict(spikes=True))
         >>> file = run.to_nwb(pathlib.Path(tempfile.mkdtemp()) / "run.nwb")
         >>> bs.io.read_recording(file, unit=1).spike_times[:3].tolist()
-        [18.0, 31.8, 45.6]
+        [13.9, 29.8, 45.7]
 
         ```
         """

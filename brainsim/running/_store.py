@@ -58,8 +58,8 @@ class MemoryStore(AbstractStore):
             parts[:] = [{name: np.concatenate([part[name] for part in parts]) for name in parts[0]}]
         attrs = lambda name: {"units": unit} if (unit := table.units.get(name)) else {}
         data = {name: (dims, parts[0][name][:rows], attrs(name)) for name, dims in table.dims.items()}
-        if not table.spikes and table.neurons is not None:
-            data["neuron"] = (("neuron",), np.array(table.neurons), {})
+        if not table.spikes and table.n:
+            data["neuron"] = (("neuron",), table.numbers, {})
         return xr.Dataset(data).set_coords("time" if not table.spikes else [])
 
 
@@ -117,8 +117,8 @@ def create(folder: Path, tables: Iterable[Table], about: Mapping[str, Any], leng
                 dimension_names=dims,
                 attributes={"units": unit} if unit else {},
             )
-        if not table.spikes and table.neurons is not None:
-            group.create_array("neuron", data=np.array(table.neurons, np.int64), dimension_names=("neuron",))
+        if not table.spikes and table.n:
+            group.create_array("neuron", data=table.numbers, dimension_names=("neuron",))
 
 
 def described(folder: Path) -> tuple[list[Table], dict[str, Any]]:
