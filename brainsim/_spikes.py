@@ -69,13 +69,13 @@ class Spikes(eqx.Module):
             raise ValueError(message)
         count = int(self.count)
         # Multiples of dt, rounded to the last digits that mean something: 3 * 0.1 is printed as 0.3.
-        return np.round(np.asarray(self.steps[:count]) * self.dt, 9), np.asarray(self.neurons[:count])
+        return np.round(np.asarray(self.steps)[:count] * self.dt, 9), np.asarray(self.neurons)[:count]
 
     def raster(self) -> np.ndarray:
         """The same spikes as a raster of booleans, shape (length, n). Errors as in `numpy`."""
         self.numpy()
         raster, count = np.zeros((self.length, self.n), bool), int(self.count)
-        raster[np.asarray(self.steps[:count]) - int(self.start) - 1, np.asarray(self.neurons[:count])] = True
+        raster[np.asarray(self.steps)[:count] - int(self.start) - 1, np.asarray(self.neurons)[:count]] = True
         return raster
 
     def problem(self) -> str:

@@ -70,23 +70,30 @@ class DiskStore(AbstractStore):
     def __init__(self, folder: Path):
         self.folder = folder / ZARR
         self.group = zarr_package().open_group(self.folder, mode="r+")
+        self.arrays: dict[str, Any] = {}
+
+    def _array(self, table: Table, name: str) -> Any:
+        path = f"{table.path}/{name}"
+        if path not in self.arrays:
+            self.arrays[path] = self.group[path]
+        return self.arrays[path]
 
     def append(self, table, columns):
         for name, values in columns.items():
-            array: Any = self.group[f"{table.path}/{name}"]
+            array = self._array(table, name)
             before = array.shape[0]
             array.resize((before + len(values), *array.shape[1:]))
             array[before:] = values
 
     def rows(self, tables):
-        return {table.path: self.group[f"{table.path}/time"].shape[0] for table in tables}
+        return {table.path: self._array(table, "time").shape[0] for table in tables}
 
     def begin(self, tables: Iterable[Table], rows: Mapping[str, int], steps: int) -> None:
         """Goes on after the last checkpoint: what was written after it is dropped. Also notes the number of steps."""
         self.group.attrs["steps"] = steps
         for table in tables:
             for name in table.dims:
-                array: Any = self.group[f"{table.path}/{name}"]
+                array = self._array(table, name)
                 array.resize((rows[table.path], *array.shape[1:]))
 
     def read(self, table, rows):
