@@ -13,6 +13,7 @@ SCRIPTS = sorted(path.name for path in FOLDER.glob("[a-z]*.py"))
 TINY = {
     "coba.py": "--sizes 40 80 --peers none --duration 5 --runs 1",
     "cuba.py": "--sizes 40 --peers none --duration 5 --runs 1",
+    "coba_hh.py": "--sizes 40 --peers none --duration 5 --runs 1",
     "brunel.py": "--sizes 50 --peers none --duration 5 --runs 1",
     "operators.py": "--cases tiny --calls 2 --runs 1",
     "compile.py": "--peers none --runs 1",
