@@ -41,6 +41,16 @@ def arguments(
     return args
 
 
+def microcircuit_arguments(description: str | None) -> argparse.Namespace:
+    """What the workers of `microcircuit.py` are told."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--cores", type=int, nargs="+", required=True)
+    for name in ("scale", "duration", "warmup"):
+        parser.add_argument(f"--{name}", type=float, required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    return parser.parse_args()
+
+
 def pin(core: int) -> None:
     """Keep this process, and whatever it starts, on one core. Call before any library starts its threads."""
     os.sched_setaffinity(0, {core})

@@ -19,6 +19,7 @@ from ._projection import Projection as Projection
 from ._record import Record as Record, Result as Result, Snapshot as Snapshot
 from ._simulate import simulate as simulate
 from ._solver import Exact as Exact, ExponentialEuler as ExponentialEuler
+from ._spikes import Spikes as Spikes
 from ._surrogate import (
     AbstractSurrogate as AbstractSurrogate,
     ArcTan as ArcTan,
@@ -44,6 +45,7 @@ from .neurons import (
     neuron as neuron,
 )
 from .observables import cv_isi as cv_isi, rate as rate, spike_times as spike_times
+from .running import Run as Run, open_run as open_run, run as run
 from .sweeping import Axis as Axis, sweep as sweep
 from .synapses import (
     CSR as CSR,

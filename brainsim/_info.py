@@ -5,7 +5,7 @@ import platform
 from typing import Any
 
 _PACKAGES = ("brainsim", "jax", "jaxlib", "equinox", "diffrax", "optax", "numpy")
-_OPTIONAL = {"matplotlib": "plot", "pynwb": "io", "nitime": "demo"}
+_OPTIONAL = {"matplotlib": "plot", "pynwb": "io", "zarr": "io", "nitime": "demo"}
 
 
 def versions() -> dict[str, str]:

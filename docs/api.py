@@ -9,8 +9,8 @@ import brainsim as bs
 
 # Where an object is defined (after "brainsim.") and the heading under which it is listed; in this order.
 FAMILIES = {
-    "_simulate _events _record": "Running",
-    "_population _projection _network": "Populations and networks",
+    "_simulate _events _record _spikes running": "Running",
+    "_population _projection _bundle _network": "Populations and networks",
     "networks": "Networks of the literature",
     "neurons": "Neurons",
     "synapses._receptors": "Receptors",

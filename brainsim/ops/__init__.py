@@ -2,5 +2,6 @@
 
 from ._arrivals import arrivals as arrivals, spike_list as spike_list
 from ._csr import csr_matvec as csr_matvec, csr_outer as csr_outer, csr_rmatvec as csr_rmatvec
+from ._events import append_events as append_events, empty_events as empty_events
 from ._library import backend as backend
 from ._poisson import bernoulli_counts as bernoulli_counts, poisson_counts as poisson_counts

@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 
 # Equal to `brainsim_abi()` of the library that belongs to these sources (csrc/csr.cc): change both together.
-_ABI = "4"
+_ABI = "6"
 _FILE = {"darwin": "libbrainsim_kernels.dylib", "win32": "brainsim_kernels.dll"}.get(
     sys.platform, "libbrainsim_kernels.so"
 )
@@ -32,6 +32,7 @@ _TARGETS = (
     "brainsim_arrivals_gather_unit",
     "brainsim_arrivals_outer",
     "brainsim_compact",
+    "brainsim_append_events",
 )
 
 

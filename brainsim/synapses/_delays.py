@@ -186,13 +186,13 @@ class LearnableDelays(AbstractDelayed):
     """
 
     weight: Float[Array, "*nnz"]
-    delay: Float[Array, " nnz"] = param(unit="ms", doc="delay of every synapse")
     indices: Int[Array, " nnz"]
     pre: Int[Array, " nnz"]
     n_pre: int = eqx.field(static=True)
     n_post: int = eqx.field(static=True)
     max_delay: float = eqx.field(static=True)
     interpolate: bool = eqx.field(static=True)
+    delay: Float[Array, " nnz"] = param(unit="ms", doc="delay of every synapse")
 
     def __init__(self, connect: CSR, delay: Any, max_delay: float, *, interpolate: bool = True):
         if not isinstance(connect, CSR):
