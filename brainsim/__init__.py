@@ -49,5 +49,7 @@ from .synapses import (
     Full as Full,
     Normal as Normal,
     OneToOne as OneToOne,
+    Procedural as Procedural,
+    Regenerated as Regenerated,
     Uniform as Uniform,
 )

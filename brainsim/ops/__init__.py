@@ -2,3 +2,9 @@
 
 from ._csr import csr_matvec as csr_matvec, csr_outer as csr_outer, csr_rmatvec as csr_rmatvec
 from ._library import backend as backend
+from ._procedural import (
+    ProceduralPattern as ProceduralPattern,
+    procedural_matvec as procedural_matvec,
+    procedural_rmatvec as procedural_rmatvec,
+    procedural_synapses as procedural_synapses,
+)

@@ -24,6 +24,8 @@ _TARGETS = (
     "brainsim_csr_gather_unit",
     "brainsim_csr_outer",
     "brainsim_phi1",
+    "brainsim_procedural_gather",
+    "brainsim_procedural_scatter",
 )
 
 

@@ -2,6 +2,7 @@
 
 from ._connectivity import CSR as CSR, Dense as Dense, Diagonal as Diagonal, Full as Full
 from ._distributions import AbstractDistribution as AbstractDistribution, Normal as Normal, Uniform as Uniform
+from ._procedural import Procedural as Procedural, Regenerated as Regenerated
 from ._receptors import (
     AlphaConductance as AlphaConductance,
     AlphaCurrent as AlphaCurrent,

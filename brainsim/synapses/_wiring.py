@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike
 
+from .._compat import is_traced
 from .._dynamics import AbstractConnectivity, AbstractRule
 from .._typing import as_float
 from . import _draw
@@ -81,6 +82,10 @@ class FixedProbability(AbstractRule):
     autapses: bool = eqx.field(static=True)
 
     def __init__(self, p: float, weight: Weight = 1.0, *, autapses: bool = True):
+        if is_traced(p):
+            raise ValueError(
+                "FixedProbability: synapses come and go with p, so nothing has a derivative in it; give a number"
+            )
         if not (isinstance(p, int | float | np.number) and 0 <= p <= 1):
             raise ValueError(f"FixedProbability: p must lie between 0 and 1, got {p!r}")
         _check_flags("FixedProbability", autapses=autapses)
