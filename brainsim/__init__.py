@@ -42,6 +42,7 @@ from .synapses import (
     Diagonal as Diagonal,
     ExpConductance as ExpConductance,
     ExpCurrent as ExpCurrent,
+    FanOut as FanOut,
     FixedInDegree as FixedInDegree,
     FixedOutDegree as FixedOutDegree,
     FixedProbability as FixedProbability,

@@ -16,6 +16,9 @@ def regenerated(rule, n_post=N_POST, same=False):
     return bs.Procedural(rule).build(jax.random.key(3), N_PRE, n_post, same=same)
 
 
+FAN = np.array([1, 1, 4, 0, 2, 4, 1, 3, 0, 5, 3, 3, 1, 2, 5, 4, 3, 0]).reshape(N_PRE, 2)
+
+
 def csr(weight, n_post=N_POST):
     """A pattern with an empty row, an empty column and a duplicate."""
     pre, post = np.array([0, 0, 0, 1, 3, 4, 4, 8]), np.array([1, 1, 4, 0, 2, 4, 1, 3])
@@ -26,6 +29,8 @@ def csr(weight, n_post=N_POST):
 LAYOUTS = {
     "CSR": csr,
     "CSR, one weight": lambda weight: csr(lambda n: weight(1)[0]),
+    "FanOut": lambda weight: bs.FanOut(weight(18).reshape(N_PRE, 2), FAN, N_POST),
+    "FanOut, one weight": lambda weight: bs.FanOut(weight(1)[0], FAN, N_POST),
     "Dense": lambda weight: bs.Dense(weight(N_PRE * N_POST).reshape(N_PRE, N_POST)),
     "Diagonal": lambda weight: bs.Diagonal(weight(N_PRE), N_PRE),
     "Diagonal, one weight": lambda weight: bs.Diagonal(weight(1)[0], N_PRE),
@@ -140,7 +145,7 @@ def test_new_weights_do_not_retrace(connect):
         return c(x)
 
     for scale in (1.0, 2.0):
-        run(eqx.tree_at(lambda c: c.weight, connect, jax.tree.map(lambda w: w * scale, connect.weight)), spikes())
+        run(eqx.tree_at(lambda c: c.weight, connect, jax.tree.map(lambda w, s=scale: w * s, connect.weight)), spikes())
     assert traces == 1
 
 

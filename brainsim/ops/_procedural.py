@@ -3,10 +3,10 @@
 Two primitives, each linear in its one vector and the transpose of the other:
 
 - *scatter*: spikes [B, pre] -> [B, post, channel]: for each target the sum of the spikes that arrive, and (if synapses
-  have noise, a random number each) in a second channel their sum times the noise. Rows without spikes are not regenerated.
+  have noise, a random number each) in a second channel their sum times the noise. Rows without spikes are not touched.
 - *gather*: values [B, post, channel] -> [B, pre].
 
-A weight  location + scale · noise  is then a combination of the two channels outside of the primitive, so derivatives with
+A weight  location + scale · noise  is then a combination of the two channels outside of the primitive: derivatives with
 respect to its parameters are products of vectors, and a batch of parameters shares one pass over the synapses.
 """
 
@@ -35,8 +35,8 @@ class ProceduralPattern(NamedTuple):
 
     - `n_pre`, `n_post`: numbers of neurons.
     - `partners`: the targets of a row are `"different"` ones of `domain`, every subset equally likely; or
-      `"independent"` ones, which may come twice; or (`"of all"`) rows take turns in a random permutation of all `domain`
-      synapses, `fan_in` of which end on each target.
+      `"independent"` ones, which may come twice; or (`"of all"`) rows take turns in a random permutation of all
+      `domain` synapses, `fan_in` of which end on each target.
     - `degree`, `most`: the least and the largest number of synapses of a row. With a table that is not empty, a random
       word u adds the number of entries <= u; for `"of all"`, row i has the synapses table[i] to table[i + 1].
     - `skip`: whether target i is left out in row i; then `domain` is n_post - 1.
@@ -90,7 +90,7 @@ def procedural_matvec(
     - `seed`: two random words, uint32 [2].
     - `table`: of degrees, uint32, see `pattern`.
     - `pattern`: a `ProceduralPattern`.
-    - `noise`: none, or one number per synapse, `"uniform"` in [0, 1) or `"normal"` with mean 0 and standard deviation 1.
+    - `noise`: `"none"`, or one number per synapse, `"uniform"` in [0, 1) or `"normal"` with mean 0 and sd 1.
 
     **Returns:** sums of spikes [post]; with noise [post, 2], the second column being sums of spikes times noise.
 

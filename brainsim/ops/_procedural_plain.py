@@ -1,5 +1,6 @@
 """The products of `_procedural` in plain JAX: the reference for the kernels, and what runs where there are none."""
 
+import functools as ft
 from typing import NamedTuple
 
 import jax
@@ -20,6 +21,7 @@ class Synapses(NamedTuple):
     noise: Float[Array, "row most"] | None
 
 
+@ft.partial(jax.jit, static_argnames=("pattern", "noise", "dtype"))  # eager callers compile it once
 def regenerated(rows: Int[Array, " row"], seed: Array, table: Array, pattern, noise: str, dtype) -> Synapses:
     """The synapses of `rows`."""
     p, row = pattern, rows.astype(jnp.uint32)

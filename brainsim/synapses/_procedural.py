@@ -107,11 +107,11 @@ class Procedural(AbstractRule):
     | `FixedOutDegree` | nothing |
     | `FixedInDegree(k, multapses=True)` | 4 bytes per presynaptic neuron: how many of all synapses are its |
 
-    A synapse depends on its presynaptic neuron, so distinct sources of each *post*synaptic neuron cannot be regenerated row
-    by row: a fixed in-degree comes with `multapses=True` only (as is the default in NEST).
+    A synapse depends on its presynaptic neuron, so that each *post*synaptic neuron has distinct sources cannot be
+    ensured row by row: a fixed in-degree comes with `multapses=True` only (as is the default in NEST).
 
-    **Arguments:** `rule`: one of the rules above, with `weight` a number, a `brainsim.Normal` or a `brainsim.Uniform`. There
-    are derivatives with respect to these numbers, and none with respect to a probability.
+    **Arguments:** `rule`: one of the rules above, with `weight` a number, a `brainsim.Normal` or a `brainsim.Uniform`.
+    There are derivatives with respect to these numbers, and none with respect to a probability.
 
     **Raises:** `ValueError` for rules, weights and sizes that cannot be regenerated.
 
@@ -221,7 +221,7 @@ def _binomial(n: int, p: float) -> tuple[int, np.ndarray]:
 def _in_degree(
     seed: np.random.SeedSequence, n_pre: int, n_post: int, k: int
 ) -> tuple[ops.ProceduralPattern, np.ndarray]:
-    """Every synapse has a random source, so numbers of synapses are multinomial; then which ones are whose is shuffled."""
+    """Every synapse has a random source, so the degrees are multinomial; then it is shuffled which ones are whose."""
     total = n_post * k
     if total and not n_pre:
         raise ValueError(f"Procedural: k is {k}, but there are only 0 neurons to choose from")
