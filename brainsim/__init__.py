@@ -36,6 +36,7 @@ from .synapses import (
     AllToAll as AllToAll,
     AlphaConductance as AlphaConductance,
     AlphaCurrent as AlphaCurrent,
+    Convolution as Convolution,
     DeltaConductance as DeltaConductance,
     DeltaCurrent as DeltaCurrent,
     Dense as Dense,

@@ -14,7 +14,7 @@ FAMILIES = {
     "neurons": "Neurons",
     "synapses._receptors": "Receptors",
     "synapses._wiring synapses._distributions": "Wiring rules",
-    "synapses._connectivity synapses._procedural": "Connectivity",
+    "synapses._connectivity synapses._procedural synapses._convolution": "Connectivity",
     "inputs": "Inputs",
     "_surrogate": "Surrogates",
     "_solver": "Solvers",

@@ -32,6 +32,8 @@ LAYOUTS = {
     "FanOut": lambda weight: bs.FanOut(weight(18).reshape(N_PRE, 2), FAN, N_POST),
     "FanOut, one weight": lambda weight: bs.FanOut(weight(1)[0], FAN, N_POST),
     "Dense": lambda weight: bs.Dense(weight(N_PRE * N_POST).reshape(N_PRE, N_POST)),
+    "Convolution": lambda weight: bs.Convolution(weight(16).reshape(2, 2, 1, 4), (3, 3), stride=2, padding=1),
+    "Convolution, same": lambda weight: bs.Convolution(weight(18).reshape(2, 1, 3, 3), (3, 1), padding="same"),
     "Diagonal": lambda weight: bs.Diagonal(weight(N_PRE), N_PRE),
     "Diagonal, one weight": lambda weight: bs.Diagonal(weight(1)[0], N_PRE),
     "Regenerated, probability": lambda weight: regenerated(bs.FixedProbability(0.4, weight(1)[0])),

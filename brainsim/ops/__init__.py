@@ -1,6 +1,11 @@
 """Event-driven operators: sparse products whose work is proportional to the spikes, not to the synapses."""
 
 from ._csr import csr_matvec as csr_matvec, csr_outer as csr_outer, csr_rmatvec as csr_rmatvec
+from ._dense import (
+    ConvolutionShape as ConvolutionShape,
+    convolution as convolution,
+    dense_matvec as dense_matvec,
+)
 from ._fan_out import fan_out_matvec as fan_out_matvec
 from ._library import backend as backend
 from ._procedural import (

@@ -23,6 +23,8 @@ _TARGETS = (
     "brainsim_csr_gather",
     "brainsim_csr_gather_unit",
     "brainsim_csr_outer",
+    "brainsim_convolution_scatter",
+    "brainsim_dense_scatter",
     "brainsim_fan_out_scatter",
     "brainsim_fan_out_scatter_unit",
     "brainsim_phi1",

@@ -213,7 +213,7 @@ class FanOut(AbstractConnectivity):
 
 
 class Dense(AbstractConnectivity):
-    """Dense connectivity: events = spikes @ weight, with `weight` a matrix [pre, post].
+    """Dense connectivity: events = spikes @ weight, with `weight` a matrix [pre, post]; only rows that spike are read.
 
     **Raises:** `ValueError` if it is not a matrix, or not finite.
 
@@ -238,7 +238,7 @@ class Dense(AbstractConnectivity):
 
     def __call__(self, spikes):
         _check_spikes(self, spikes)
-        return spikes @ self.weight
+        return ops.dense_matvec(spikes, self.weight)
 
     def as_dense(self):
         return self.weight
