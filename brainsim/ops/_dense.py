@@ -61,7 +61,7 @@ def dense_matvec(spikes: ArrayLike, weight: ArrayLike) -> Float[Array, " post"]:
     x, weight = vector_and_weight("dense_matvec", spikes, weight)
     if weight.ndim != 2 or x.shape != weight.shape[:1]:
         raise ValueError(
-            f"dense_matvec: spikes have shape {list(x.shape)}, the weight {list(weight.shape)}, expected [pre], [pre, post]"
+            f"dense_matvec: shapes are {list(x.shape)} and {list(weight.shape)}, expected [pre] and [pre, post]"
         )
     return dense.bind(x[None, None], weight[None])[0, 0]
 

@@ -19,8 +19,10 @@ _FILE = {"darwin": "libbrainsim_kernels.dylib", "win32": "brainsim_kernels.dll"}
 )
 _TARGETS = (
     "brainsim_csr_scatter",
+    "brainsim_csr_scatter_narrow",
     "brainsim_csr_scatter_unit",
     "brainsim_csr_gather",
+    "brainsim_csr_gather_narrow",
     "brainsim_csr_gather_unit",
     "brainsim_csr_outer",
     "brainsim_convolution_scatter",

@@ -102,8 +102,8 @@ def gather(values, seed, table, *, pattern, noise):
     def chunk(rows):
         s = regenerated(jnp.minimum(rows, p.n_pre - 1), seed, table, p, noise, values.dtype)
         found = values[:, jnp.where(s.real, s.targets, 0)]
-        term = found[..., 0] if s.noise is None else found[..., 0] + s.noise * found[..., 1]
-        return jnp.sum(jnp.where(s.real, term, 0), axis=-1)
+        term = found[..., 0] if s.noise is None else found[..., 0] + s.noise[None] * found[..., 1]
+        return jnp.sum(jnp.where(s.real[None], term, 0), axis=-1)
 
     found = jax.lax.map(chunk, rows)  # [chunk, B, size]
     return jnp.moveaxis(found, 0, 1).reshape(len(values), -1)[:, : p.n_pre]
