@@ -38,7 +38,7 @@ def sparse(rng, shape, active, dtype):
 @pytest.fixture
 def always_events(monkeypatch):
     """The kernels also where XLA's dense products would be chosen."""
-    monkeypatch.setattr(_dense, "_SPARSE", 1.0)
+    monkeypatch.setattr(_dense, "_SPARSE", dict(dense=1.0, convolution=1.0))
 
 
 # ---- fixed fan-out, dense, convolution
@@ -65,7 +65,7 @@ def test_fan_out_is_its_matrix(sizes, active, dtype, groups, batch, seed):
 @ALWAYS
 def test_dense_is_a_product(sizes, active, dtype, groups, batch, seed):
     with jax.enable_x64(True), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_dense, "_SPARSE", 1.0)
+        patch.setattr(_dense, "_SPARSE", dict(dense=1.0, convolution=1.0))
         rng = np.random.default_rng(seed)
         x = sparse(rng, (groups, batch, sizes[0]), active, dtype)
         w = rng.normal(size=(groups, *sizes)).astype(dtype)
@@ -91,16 +91,16 @@ GEOMETRIES = [  # image, kernel, stride, padding
 )
 def test_convolution_is_its_matrix(geometry, active, dtype, seed):
     with jax.enable_x64(True), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_dense, "_SPARSE", 1.0)
+        patch.setattr(_dense, "_SPARSE", dict(dense=1.0, convolution=1.0))
         rng, (image, kernel, stride, padding) = np.random.default_rng(seed), geometry
         weight = rng.normal(size=(*kernel[:2], image[2], kernel[2])).astype(dtype)
         connect = bs.Convolution(jnp.asarray(weight), image[:2], stride=stride, padding=padding)
         x = sparse(rng, (1, 2, connect.n_pre), active, dtype)
         matrix = np.zeros((*image, *connect.out), dtype)
-        for y, u, k, l in np.ndindex(*connect.out[:2], *kernel[:2]):
-            at = y * stride[0] + k - padding[0][0], u * stride[1] + l - padding[1][0]
+        for y, u, k, m in np.ndindex(*connect.out[:2], *kernel[:2]):
+            at = y * stride[0] + k - padding[0][0], u * stride[1] + m - padding[1][0]
             if 0 <= at[0] < image[0] and 0 <= at[1] < image[1]:
-                matrix[(*at, slice(None), y, u)] = weight[k, l]
+                matrix[(*at, slice(None), y, u)] = weight[k, m]
         matrix = matrix.reshape(connect.n_pre, connect.n_post)
         out = _dense.convolved.bind(jnp.asarray(x), connect.weight[None], shape=connect.shape)
         assert_close(out, x @ matrix)
@@ -109,7 +109,7 @@ def test_convolution_is_its_matrix(geometry, active, dtype, seed):
 @pytest.mark.parametrize("kind", ["events", "dense"])
 def test_sparse_and_dense_batches_agree(kind, monkeypatch, x64):
     """XLA's products where much is not zero, the kernels where little is: the same result and derivatives."""
-    monkeypatch.setattr(_dense, "_SPARSE", 1.0 if kind == "events" else -1.0)
+    monkeypatch.setitem(_dense._SPARSE, "dense", 1.0 if kind == "events" else -1.0)
     rng = np.random.default_rng(0)
     x, w = rng.normal(size=(3, 9)), rng.normal(size=(3, 9, 5))
     mapped = lambda f: jax.jit(jax.vmap(derivatives(smooth(f), MAPPED)))(x, w)

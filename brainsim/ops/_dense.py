@@ -16,8 +16,8 @@ from ._bilinear import define_bilinear
 from ._fan_out import vector_and_weight
 from ._library import load
 
-# Where more of a batch is not zero, XLA's dense products are faster: they read the weights once for all vectors.
-_SPARSE = 0.1
+# Where more is not zero, XLA's products are faster: they read the weights once for all vectors, or all pixels.
+_SPARSE = {"dense": 0.1, "convolution": 0.03}
 
 
 class ConvolutionShape(NamedTuple):
@@ -134,7 +134,7 @@ def _convolved_to_weight(x, ct, *, like, shape):
     return jax.linear_transpose(lambda w: _convolved_reference(x, w, shape=shape), like)(ct)[0]
 
 
-def _call(x, w, *, target, reference, size, batched_only, sizes=lambda **_: {}, **params):
+def _call(x, w, *, target, reference, size, kind, sizes=lambda **_: {}, **params):
     """The kernel where few entries of `x` are not zero, else XLA's product."""
     types = (np.float32, jnp.bfloat16) if x.dtype == np.float32 else (x.dtype,)
     if x.dtype not in (np.float32, np.float64) or w.dtype not in types:
@@ -146,9 +146,11 @@ def _call(x, w, *, target, reference, size, batched_only, sizes=lambda **_: {}, 
         flat = (x[0, 0], w[0]) if single else (x, w)
         return jax.ffi.ffi_call(target, result)(*flat, **sizes(**params)).reshape(*x.shape[:2], n_out)
 
-    if single and batched_only:  # a product with one vector is bound by memory: reading less is never slower
+    if (
+        single and kind == "dense"
+    ):  # a product of a matrix with one vector is bound by memory: reading less is never slower
         return events(x, w)
-    few = jnp.count_nonzero(x) <= int(_SPARSE * x.size)
+    few = jnp.count_nonzero(x) <= int(_SPARSE[kind] * x.size)
     return jax.lax.cond(few, events, lambda x, w: reference(x, w, **params), x, w)
 
 
@@ -173,8 +175,8 @@ convolved = define_bilinear(
     to_weight=_convolved_to_weight,
 )
 if load():
-    call = ft.partial(_call, target=dense.name, reference=_dense_reference, batched_only=True)
+    call = ft.partial(_call, target=dense.name, reference=_dense_reference, kind="dense")
     _compat.define_cpu_call(dense, ft.partial(call, size=lambda w: w.shape[-1]))
-    call = ft.partial(_call, target=convolved.name, reference=_convolved_reference, batched_only=False)
+    call = ft.partial(_call, target=convolved.name, reference=_convolved_reference, kind="convolution")
     size = lambda w, shape: int(np.prod(shape.result))
     _compat.define_cpu_call(convolved, ft.partial(call, size=size, sizes=_attributes))
