@@ -11,6 +11,8 @@ from pathlib import Path
 
 REQUIREMENTS = dict(
     brian2=("brian2==2.9.0", "numpy==2.3.5", "cython==3.1.4", "sympy==1.14.0", "setuptools==80.9.0"),
+    brainpy=("brainpy[cpu]==2.8.2",),
+    nest=("nest-simulator==3.10.0", "numpy==2.3.5"),
 )
 
 

@@ -10,9 +10,11 @@ import json
 import statistics
 import sys
 
-import _worker
-from _coba import COBA
-from coba_brainsim import network
+from _brainsim import drive, network, statistics as statistics_of
+from _models import MODELS
+
+COBA = MODELS["coba"]
+DURATION = 1000.0  # ms
 
 REFERENCE = dict(rate_e_hz=(21.4, 0.9), rate_i_hz=(21.2, 0.4), cv_isi_e=(1.63, 0.05))
 
@@ -20,18 +22,13 @@ REFERENCE = dict(rate_e_hz=(21.4, 0.9), rate_i_hz=(21.2, 0.4), cv_isi_e=(1.63, 0
 def measure(seed: int) -> dict:
     """One second of the network drawn with `seed`."""
     import jax
-    import numpy as np
 
     import brainsim as bs
 
     record = dict(spikes=bs.Record(["E", "I"], dtype=bool))
-    inputs = dict.fromkeys("EI", COBA.current)
-    run = bs.simulate(network(seed), COBA.duration, COBA.dt, inputs, record, key=jax.random.key(seed))
-    found = {}
-    for name, raster in run.spikes.items():
-        steps, neurons = np.nonzero(np.asarray(raster))
-        times = (steps + 1) * COBA.dt
-        found[name] = _worker.spike_statistics(times, neurons, raster.shape[1], COBA.duration)
+    inputs = drive(COBA, ["E", "I"], seed)
+    run = bs.simulate(network(COBA, seed), DURATION, COBA.dt, inputs, record, key=jax.random.key(seed))
+    found = statistics_of(COBA, run.spikes, DURATION)
     return dict(rate_e_hz=found["E"]["rate_hz"], rate_i_hz=found["I"]["rate_hz"], cv_isi_e=found["E"]["cv_isi"])
 
 

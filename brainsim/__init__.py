@@ -1,13 +1,15 @@
 """brainsim: a differentiable brain simulator on JAX."""
 
-from . import fitting as fitting, io as io, losses as losses, ops as ops
+from . import fitting as fitting, io as io, losses as losses, networks as networks, ops as ops
 from ._dynamics import (
     AbstractConnectivity as AbstractConnectivity,
+    AbstractDelayed as AbstractDelayed,
     AbstractDynamics as AbstractDynamics,
     AbstractNeuron as AbstractNeuron,
     AbstractNode as AbstractNode,
     AbstractReceptor as AbstractReceptor,
     AbstractRule as AbstractRule,
+    Past as Past,
 )
 from ._events import Events as Events, simulate_events as simulate_events
 from ._network import Network as Network, NetworkState as NetworkState
@@ -17,6 +19,7 @@ from ._projection import Projection as Projection
 from ._record import Record as Record, Result as Result, Snapshot as Snapshot
 from ._simulate import simulate as simulate
 from ._solver import Exact as Exact, ExponentialEuler as ExponentialEuler
+from ._spikes import Spikes as Spikes
 from ._surrogate import (
     AbstractSurrogate as AbstractSurrogate,
     ArcTan as ArcTan,
@@ -27,9 +30,22 @@ from ._surrogate import (
 )
 from ._typing import Param as Param, docs as docs, param as param, units as units
 from .fitting import Fit as Fit, fit as fit
-from .inputs import AbstractInput as AbstractInput, Poisson as Poisson, SpikeTrain as SpikeTrain
-from .neurons import HH as HH, LIF as LIF, AdEx as AdEx, Izhikevich as Izhikevich, neuron as neuron
+from .inputs import (
+    AbstractInput as AbstractInput,
+    Bernoulli as Bernoulli,
+    Poisson as Poisson,
+    SpikeTrain as SpikeTrain,
+)
+from .neurons import (
+    HH as HH,
+    LIF as LIF,
+    AdEx as AdEx,
+    HHTraub as HHTraub,
+    Izhikevich as Izhikevich,
+    neuron as neuron,
+)
 from .observables import cv_isi as cv_isi, rate as rate, spike_times as spike_times
+from .running import Run as Run, open_run as open_run, run as run
 from .sweeping import Axis as Axis, sweep as sweep
 from .synapses import (
     CSR as CSR,
@@ -37,6 +53,7 @@ from .synapses import (
     AlphaConductance as AlphaConductance,
     AlphaCurrent as AlphaCurrent,
     Convolution as Convolution,
+    DelayedCSR as DelayedCSR,
     DeltaConductance as DeltaConductance,
     DeltaCurrent as DeltaCurrent,
     Dense as Dense,
@@ -47,8 +64,10 @@ from .synapses import (
     FixedInDegree as FixedInDegree,
     FixedOutDegree as FixedOutDegree,
     FixedProbability as FixedProbability,
+    FixedTotalNumber as FixedTotalNumber,
     FromArrays as FromArrays,
     Full as Full,
+    LearnableDelays as LearnableDelays,
     Normal as Normal,
     OneToOne as OneToOne,
     Procedural as Procedural,

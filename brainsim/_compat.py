@@ -70,12 +70,18 @@ def define_primitive(
 
 
 def define_cpu_lowering(
-    primitive: Primitive, reference: Callable[..., Any], kernel: Callable[..., str | None] | None = None
+    primitive: Primitive,
+    reference: Callable[..., Any],
+    kernel: Callable[..., str | None] | None = None,
+    *,
+    batch_axes: Callable[[int], Sequence[int]] | None = None,
+    aliases: dict[int, int] | None = None,
 ) -> None:
     """Lowers `primitive` on CPUs to the FFI target that `kernel(*avals, **params)` names; or to `reference` if none.
 
     Batch axes of length one are not handed to the target: XLA keeps a loop's arrays in place only if their shape is
-    the same inside and outside of the call.
+    the same inside and outside of the call. `batch_axes(number of operands)` says how many of each operand's axes are
+    batch axes, by default all but the last; `aliases` maps operands to results that may share their memory.
     """
     plain = mlir.lower_fun(reference, multiple_results=False)
 
@@ -84,13 +90,15 @@ def define_cpu_lowering(
         if name is None:
             return plain(ctx, *operands, **params)
         out = ctx.avals_out[0]
-        single = all(n == 1 for x in (*ctx.avals_in, out) for n in x.shape[:-1])
+        axes = [x.ndim - 1 for x in ctx.avals_in] if batch_axes is None else batch_axes(len(operands))
+        leading = min(max(axes), out.ndim - 1)
+        single = all(n == 1 for x, a in zip((*ctx.avals_in, out), (*axes, leading), strict=True) for n in x.shape[:a])
 
         def call(*arrays):
             if single:
-                arrays = [x.reshape(x.shape[-1:]) for x in arrays]
-            result = jax.ShapeDtypeStruct(out.shape[-1:] if single else out.shape, out.dtype)
-            return jax.ffi.ffi_call(name, result)(*arrays).reshape(out.shape)
+                arrays = [x.reshape(x.shape[a:]) for x, a in zip(arrays, axes, strict=True)]
+            result = jax.ShapeDtypeStruct(out.shape[leading:] if single else out.shape, out.dtype)
+            return jax.ffi.ffi_call(name, result, input_output_aliases=aliases)(*arrays).reshape(out.shape)
 
         return mlir.lower_fun(call, multiple_results=False)(ctx, *operands)
 

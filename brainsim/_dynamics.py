@@ -11,7 +11,7 @@ connectivity) and currents. One step of length dt runs in this order, everywhere
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 from jaxtyping import Array, Float, Int
@@ -82,6 +82,40 @@ class AbstractConnectivity(eqx.Module):
     @abstractmethod
     def as_dense(self) -> Float[Array, "pre post"]:
         """The map as a matrix; every layout is tested against it."""
+
+
+class Past(NamedTuple):
+    """The spikes of a population in the last steps: what arrives in step k over connections that differ in delay.
+
+    `spikes` [R, n] is a ring, with those of step j in row j mod R; `lists` [R, size] has the `ops.spike_list` of each.
+    """
+
+    spikes: Float[Array, "rows n"]
+    lists: Int[Array, "rows size"]
+    k: Int[Array, ""]
+
+
+class AbstractDelayed(eqx.Module):
+    """A linear, stateless map from past spikes to events, whose synapses differ in delay."""
+
+    n_pre: eqx.AbstractVar[int]
+    n_post: eqx.AbstractVar[int]
+
+    @abstractmethod
+    def longest(self, *, dt: float) -> int:
+        """The longest delay in steps of `dt` ms: the number of rows that `Past` needs."""
+
+    @abstractmethod
+    def prepare(self, *, dt: float) -> "AbstractDelayed":
+        """The same map for steps of `dt` ms, with all that can be computed outside the time loop computed."""
+
+    @abstractmethod
+    def __call__(self, past: Past, *, dt: float) -> Float[Array, " post"]:
+        """The events that arrive: the sum over d of `past.spikes[(k - d) mod R] @ self.as_dense(dt=dt)[d - 1]`."""
+
+    @abstractmethod
+    def as_dense(self, *, dt: float) -> Float[Array, "steps pre post"]:
+        """The map as one matrix for each delay of 1, 2, ... steps of `dt` ms; every layout is tested against it."""
 
 
 class AbstractRule(eqx.Module):

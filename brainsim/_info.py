@@ -7,7 +7,7 @@ from typing import Any
 
 _PACKAGES = ("brainsim", "jax", "jaxlib", "equinox", "diffrax", "optax", "numpy")
 _PLAIN = ("procedural_synapses",)  # operators without a compiled kernel
-_OPTIONAL = {"matplotlib": "plot", "pynwb": "io", "nitime": "demo"}
+_OPTIONAL = {"matplotlib": "plot", "pynwb": "io", "zarr": "io", "nitime": "demo"}
 
 
 def versions() -> dict[str, str]:

@@ -3,13 +3,17 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from ._dynamics import AbstractNode, AbstractRule
+from . import ops
+from ._bundle import Synapses, bundled, grouped, part, synapses
+from ._dynamics import AbstractDelayed, AbstractNode, AbstractRule, Past
 from ._population import Population, PopulationState
-from ._projection import Projection
+from ._projection import Fused, Projection
+from .synapses import DelayedCSR
 
 
 class NetworkState(NamedTuple):
@@ -17,10 +21,20 @@ class NetworkState(NamedTuple):
 
     `history[name]` holds the last spikes of a population: those of the last step, shape (n,), if no delay is longer
     than a step; else those of as many steps as the longest delay has, shape (steps, n), step k in row k mod steps.
+    `lists[name]` has the neurons that spiked in each of these steps, for populations whose synapses differ in delay:
+    shape (steps, size), each an `ops.spike_list`.
     """
 
     populations: dict[str, PopulationState]
     history: dict[str, Float[Array, "*delay n"]]
+    lists: dict[str, Int[Array, "delay size"]]
+
+
+class Prepared(NamedTuple):
+    """What a run computes before its time loop: solvers by population, connectivities with delays by projection."""
+
+    solvers: dict[str, Any]
+    delayed: dict[str, AbstractDelayed]
 
 
 class Network(AbstractNode):
@@ -35,6 +49,10 @@ class Network(AbstractNode):
     **Raises:** `ValueError` naming the populations and receptors there are, if a projection does not fit them.
 
     Inputs are named `"E"` (current) and `"E.exc"` (events at a receptor), variables `"E.v"` and `"E.exc.g"`.
+
+    Projections whose synapses differ in delay (`delay=` a function or an array) are merged by presynaptic population,
+    so that one call delivers them all: `bundles["E"]` is a `DelayedCSR` of all that starts from E, with the weights.
+    `synapses(name)` lists those of one projection.
 
     ```python
     >>> import brainsim as bs, jax
@@ -52,6 +70,8 @@ class Network(AbstractNode):
 
     populations: dict[str, Population]
     projections: dict[str, Projection]
+    bundles: dict[str, DelayedCSR]
+    ends: tuple[tuple[str, int, int], ...] = eqx.field(static=True)  # "E.exc": start and size in the events of a bundle
 
     def __init__(
         self,
@@ -62,14 +82,43 @@ class Network(AbstractNode):
     ):
         self.populations = dict(populations)
         named: Any = dict(projections) if isinstance(projections, Mapping) else _names(projections)
-        self.projections = {name: self._built(p, name, i, key) for i, (name, p) in enumerate(named.items())}
+        groups = grouped(named)
+        late = {name for names in groups.values() for name in names}
+        number = {name: i for i, name in enumerate(named)}
+        build = lambda name: self._built(named[name], name, number[name], key)
+        built = {name: build(name) for name in named if name not in late}
+        first, total = self._ends({name: p for name, p in named.items() if name in late})
+        self.bundles = {}
+        for bundle, names in groups.items():  # one after the other: the matrices of its parts are gone after each
+            keys = {name: None if key is None else jax.random.fold_in(key, number[name]) for name in names}
+            self.bundles[bundle], fused = bundled(
+                bundle, {name: named[name] for name in names}, build, keys, first, total
+            )
+            built |= fused
+        self.projections = {name: built[name] for name in named}
+        self.ends = tuple((post, i, self.populations[post.split(".")[0]].n) for post, i in first.items())
 
-    def _built(self, p: Projection, name: str, i: int, key: Array | None) -> Projection:
-        """The projection with its connectivity drawn, checked against the populations."""
+    def _ends(self, projections: dict[str, Projection]) -> tuple[dict[str, int], int]:
+        """Where the events of each `"population.receptor"` begin in the vector that all bundles add to; its length."""
+        first: dict[str, int] = {}
+        total = 0
+        for name, p in projections.items():
+            self._check_ends(p, name)
+            if p.post not in first:
+                first[p.post] = total
+                total += self.populations[p.target[0]].n
+        return first, total
+
+    def _check_ends(self, p: Projection, name: str) -> None:
         receptors = {pop: list(x.receptors) for pop, x in self.populations.items()}
         population, receptor = p.target
         if p.pre not in receptors or receptor not in receptors.get(population, []):
             raise ValueError(f"projection {name!r} goes from {p.pre!r} to {p.post!r}, but the network has {receptors}")
+
+    def _built(self, p: Projection, name: str, i: int, key: Array | None) -> Projection:
+        """The projection with its connectivity drawn, checked against the populations."""
+        self._check_ends(p, name)
+        population, _ = p.target
         n_pre, n_post = self.populations[p.pre].n, self.populations[population].n
         if isinstance(p.connect, AbstractRule):
             if key is None:
@@ -77,12 +126,31 @@ class Network(AbstractNode):
                     f"projection {name!r} has a wiring rule; Network(..., key=jax.random.key(seed)) draws it"
                 )
             connect = p.connect.build(jax.random.fold_in(key, i), n_pre, n_post, same=p.pre == population)
-            p = Projection(p.pre, p.post, connect, p.delay)
+            p = Projection(p.pre, p.post, connect, p.delay, p.resolution)
         if (p.connect.n_pre, p.connect.n_post) != (n_pre, n_post):
             got = (p.connect.n_pre, p.connect.n_post)
             raise ValueError(f"projection {name!r} connects {got[0]} to {got[1]} neurons, but its populations have "
                              f"{n_pre} and {n_post}")  # fmt: skip
         return p
+
+    def synapses(self, name: str) -> Synapses:
+        """The synapses of the projection `name`: arrays of presynaptic and postsynaptic neuron, weight and delay (ms).
+
+        ```python
+        >>> import brainsim as bs, jax
+        >>> cells = bs.Population(2, bs.LIF(), dict(exc=bs.ExpCurrent()))
+        >>> rule = bs.FromArrays(pre=[0, 1], post=[1, 0], weight=[5.0, 6.0])
+        >>> loop = bs.Projection("E", "E.exc", rule, delay=[1.5, 0.5])
+        >>> net = bs.Network(dict(E=cells), [loop], key=jax.random.key(0))
+        >>> net.synapses("E->E.exc").delay.tolist()
+        [1.5, 0.5]
+
+        ```
+        """
+        if name not in self.projections:
+            raise ValueError(f"no projection {name!r}; available: {', '.join(self.projections) or 'none'}")
+        p = self.projections[name]
+        return part(self.bundles[p.connect.bundle], p) if isinstance(p.connect, Fused) else synapses(name, p)
 
     @property
     def inputs(self) -> dict[str, int]:
@@ -115,15 +183,25 @@ class Network(AbstractNode):
         )
         populations = {name: p.init(dt=dt, key=keys.get(name)) for name, p in self.populations.items()}
         longest: dict[str, int] = {}
+        late: set[str] = set()  # populations with synapses that differ in delay
         for p in self.projections.values():
-            longest[p.pre] = max(p.steps(dt), longest.get(p.pre, 1))
+            fused = isinstance(p.connect, Fused)
+            steps = self.bundles[p.connect.bundle].longest(dt=dt) if fused else p.steps(dt)
+            longest[p.pre] = max(steps, longest.get(p.pre, 1))
+            late |= {p.pre} if isinstance(p.connect, Fused | AbstractDelayed) else set()
         dtype = lambda name: jax.tree.leaves(populations[name].neuron)[0].dtype
         # One row needs no ring, and as an array of its own it is not computed twice.
-        shape = lambda name, steps: (*([steps] if steps > 1 else []), self.populations[name].n)
+        shape = lambda name, steps: (*([steps] if steps > 1 or name in late else []), self.populations[name].n)
         history = {name: jnp.zeros(shape(name, steps), dtype(name)) for name, steps in longest.items()}
-        return NetworkState(populations, history)
+        size = lambda name: 1 + max(_LISTED, self.populations[name].n // 16)
+        lists = {name: jnp.zeros((longest[name], size(name)), jnp.int32) for name in longest if name in late}
+        return NetworkState(populations, history, lists)
 
     def prepare(self, solver, *, dt):
+        delayed = {n: p.connect for n, p in self.projections.items() if isinstance(p.connect, AbstractDelayed)}
+        return Prepared(self._solvers(solver, dt), {n: connect.prepare(dt=dt) for n, connect in delayed.items()})
+
+    def _solvers(self, solver: Any, dt: float) -> dict[str, Any]:
         if isinstance(solver, Mapping):
             if unknown := [name for name in solver if name not in self.populations]:
                 raise ValueError(
@@ -138,18 +216,39 @@ class Network(AbstractNode):
         for name, value in inputs.items():
             population, _, receptor = name.partition(".")
             arriving[population][receptor or "current"] = value
-        for p in self.projections.values():
-            population, receptor = p.target
-            events = p.connect(_row(state.history[p.pre], k - p.steps(dt)))
-            there = arriving[population]
-            there[receptor] = there[receptor] + events if receptor in there else events
+        past = {name: Past(state.history[name], lists, k) for name, lists in state.lists.items()}
+        for name, p in self.projections.items():
+            if name in solver.delayed:
+                _arrive(arriving, p.post, solver.delayed[name](past[p.pre], dt=dt))
+            elif not isinstance(p.connect, Fused):
+                _arrive(arriving, p.post, p.connect(_row(state.history[p.pre], k - p.steps(dt))))
+        for post, events in self._bundled_events(past, dt).items():
+            _arrive(arriving, post, events)
         stepped = {
-            name: p.step(k, dt, state.populations[name], arriving[name], solver[name])
+            name: p.step(k, dt, state.populations[name], arriving[name], solver.solvers[name])
             for name, p in self.populations.items()
         }
         spikes = {name: s for name, (_, s) in stepped.items()}
         history = {name: _set_row(h, k, spikes[name]) for name, h in state.history.items()}
-        return NetworkState({name: s for name, (s, _) in stepped.items()}, history), spikes
+        lists = {name: _set_row(x, k, ops.spike_list(spikes[name], x.shape[1])) for name, x in state.lists.items()}
+        return NetworkState({name: s for name, (s, _) in stepped.items()}, history, lists), spikes
+
+    def _bundled_events(self, past: dict[str, Past], dt: float) -> dict[str, Array]:
+        """The events that bundles deliver, by `"population.receptor"`: each adds to one vector, in place."""
+        pre = {p.connect.bundle: p.pre for p in self.projections.values() if isinstance(p.connect, Fused)}
+        events = None
+        for name, bundle in self.bundles.items():
+            events = bundle(past[pre[name]], dt=dt, start=events)
+        return {} if events is None else {post: events[i : i + n] for post, i, n in self.ends}
+
+
+_LISTED = 64  # spikes of a step that are listed at least; if there are more than fit, the step is searched for them
+
+
+def _arrive(arriving: dict[str, dict[str, Array]], post: str, events: Array) -> None:
+    population, receptor = post.split(".")
+    there = arriving[population]
+    there[receptor] = there[receptor] + events if receptor in there else events
 
 
 def _row(history: Float[Array, "*delay n"], k: Array) -> Float[Array, " n"]:
@@ -159,7 +258,7 @@ def _row(history: Float[Array, "*delay n"], k: Array) -> Float[Array, " n"]:
     return jax.lax.dynamic_index_in_dim(history, jax.lax.rem(k + length, jnp.asarray(length, k.dtype)), keepdims=False)
 
 
-def _set_row(history: Float[Array, "*delay n"], k: Array, spikes: Float[Array, " n"]) -> Float[Array, "*delay n"]:
+def _set_row(history: Array, k: Array, spikes: Array) -> Array:
     if history.ndim == 1:
         return spikes
     length = jnp.asarray(history.shape[0], k.dtype)

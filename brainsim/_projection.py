@@ -4,8 +4,33 @@ import math
 from typing import Any
 
 import equinox as eqx
+import numpy as np
 
-from ._dynamics import AbstractConnectivity, AbstractRule
+from ._dynamics import AbstractConnectivity, AbstractDelayed, AbstractRule
+from ._typing import magnitude, whole
+
+
+class PerSynapse:
+    """Delays that differ from synapse to synapse: an array in ms, or a function `(rng, size)` that draws them."""
+
+    def __init__(self, source: Any):
+        self.source = source
+
+    def __repr__(self) -> str:
+        return f"PerSynapse({self.source!r})"
+
+
+class Fused(eqx.Module):
+    """In place of a connectivity: its synapses are part of `network.bundles[bundle]`; `Network.synapses` reads them.
+
+    They end at `first` to `first + n_post` there.
+    """
+
+    bundle: str = eqx.field(static=True)
+    n_pre: int = eqx.field(static=True)
+    n_post: int = eqx.field(static=True)
+    nnz: int = eqx.field(static=True)
+    first: int = eqx.field(static=True)
 
 
 class Projection(eqx.Module):
@@ -17,13 +42,20 @@ class Projection(eqx.Module):
     - `post`: postsynaptic population and receptor, e.g. `"E.exc"`.
     - `connect`: a wiring rule such as `brainsim.FixedProbability(0.1, weight=1.0)`, drawn when the network is built, or
       a ready connectivity such as `brainsim.CSR(...)`.
-    - `delay`: from spike to arrival, a positive whole number of time steps, in ms.
+    - `delay`: from spike to arrival, ms. A number, a positive whole number of time steps; or one for each synapse: an
+      array [nnz], in the order of the synapses (of the lists of `FromArrays`; otherwise row after row), or a function
+      `delay(rng, size)` that draws them, such as `brainsim.Normal(1.5, 0.75, low=0.05)`. None for a connectivity that
+      has delays itself, such as `brainsim.LearnableDelays(...)`.
+    - `resolution`: delays of single synapses are rounded to this many ms (halves upwards), default 0.1. It must be a
+      whole number of time steps. Drawn delays mean what they mean in NEST, which rounds likewise.
 
     **Raises:** `ValueError` for a delay that is not positive, or a `post` without a receptor.
 
     ```python
     >>> import brainsim as bs
     >>> bs.Projection("E", "E.exc", bs.FixedProbability(0.02, weight=6.0), delay=0.1).delay
+    0.1
+    >>> bs.Projection("E", "E.exc", bs.FixedProbability(0.02, weight=6.0), delay=bs.Uniform(0.5, 2.0)).resolution
     0.1
 
     ```
@@ -32,18 +64,25 @@ class Projection(eqx.Module):
     pre: str = eqx.field(static=True)
     post: str = eqx.field(static=True)
     connect: Any
-    delay: float = eqx.field(static=True, converter=float)
+    # Type checkers know no field whose converter makes something else of what goes in.
+    delay: Any = eqx.field(static=True, default=None, converter=lambda delay: _as_delay(delay))
+    resolution: float = eqx.field(static=True, default=0.1, converter=float)
 
     def __check_init__(self):
-        if not (self.delay > 0 and math.isfinite(self.delay)):
-            raise ValueError(
-                f"projection {self.pre!r} to {self.post!r}: the delay must be positive, got {self.delay} ms"
-            )
+        name = f"projection {self.pre!r} to {self.post!r}"
+        delayed = isinstance(self.connect, AbstractDelayed | Fused)
+        if isinstance(self.delay, float) and not (self.delay > 0 and math.isfinite(self.delay)):
+            raise ValueError(f"{name}: the delay must be positive, got {self.delay} ms")
+        if not (self.resolution > 0 and math.isfinite(self.resolution)):
+            raise ValueError(f"{name}: the resolution of delays must be positive, got {self.resolution} ms")
         if self.post.count(".") != 1:
             raise ValueError(f"a projection ends at a receptor, 'population.receptor'; got {self.post!r}")
-        if not isinstance(self.connect, AbstractConnectivity | AbstractRule):
-            raise ValueError(f"projection {self.pre!r} to {self.post!r}: `connect` must be a wiring rule or a "
-                             f"connectivity, got {self.connect!r}")  # fmt: skip
+        if not isinstance(self.connect, AbstractConnectivity | AbstractRule) and not delayed:
+            raise ValueError(f"{name}: `connect` must be a wiring rule or a connectivity, got {self.connect!r}")
+        if delayed and self.delay is not None:
+            raise ValueError(f"{name}: {type(self.connect).__name__} has delays of its own; leave out `delay`")
+        if not delayed and self.delay is None:
+            raise ValueError(f"{name} needs a delay, in ms")
 
     @property
     def target(self) -> tuple[str, str]:
@@ -52,20 +91,20 @@ class Projection(eqx.Module):
         return population, receptor
 
     def steps(self, dt: float) -> int:
-        """The delay in steps of `dt` ms.
+        """The delay in steps of `dt` ms, or the longest if there are several.
 
         **Raises:** `ValueError` if it is not a whole number of them.
         """
+        if isinstance(self.connect, AbstractDelayed):
+            return self.connect.longest(dt=dt)
         return whole(self.delay, dt, f"the delay of projection {self.pre!r} to {self.post!r}")
 
 
-def whole(duration: float, dt: float, what: str) -> int:
-    """`duration` (ms) as a positive whole number of steps of `dt` (ms)."""
-    if not (isinstance(dt, int | float) and dt > 0 and math.isfinite(dt)):
-        raise ValueError(f"dt must be a positive number of ms, got {dt!r}")
-    if not (math.isfinite(duration) and duration > 0):
-        raise ValueError(f"{what} must be positive, got {duration} ms")
-    steps = round(duration / dt)
-    if steps < 1 or abs(steps * dt - duration) > 1e-6 * max(dt, duration):
-        raise ValueError(f"{what}, {duration:g} ms, is not a positive whole number of steps of dt = {dt:g} ms")
-    return steps
+def _as_delay(delay: Any) -> Any:
+    """None, a float, or `PerSynapse`; a wrapper, since an array in a static field could not be compared or hashed."""
+    if delay is None or isinstance(delay, PerSynapse):
+        return delay
+    if callable(delay):
+        return PerSynapse(delay)
+    delay = magnitude(delay, "ms")
+    return float(delay) if np.ndim(delay) == 0 else PerSynapse(np.asarray(delay, np.float64))

@@ -1,5 +1,6 @@
 """What a run records and what it returns."""
 
+import warnings
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -8,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PyTree
 
+from . import ops
 from ._dynamics import AbstractNode
+from ._spikes import Spikes
 from ._typing import static
 
 
@@ -28,8 +31,11 @@ class Record(eqx.Module):
     - `index`: only these neurons (integers or a slice), default all.
     - `dtype`: of what is stored, default that of the model. `bool` makes a spike raster four times smaller, but has no
       gradient.
+    - `events`: spikes as a list of events with room for so many spikes of each population, a `brainsim.Spikes`, instead
+      of a raster: for large networks, where a raster of every neuron in every step takes most of memory and time. A
+      run with more spikes warns, and the list says so (`overflow`). It is made of integers: there is no gradient.
 
-    **Raises:** `ValueError` for an `every` that is not a positive whole number.
+    **Raises:** `ValueError` for an `every` or `events` that is not a positive whole number.
 
     ```python
     >>> import brainsim as bs
@@ -45,14 +51,26 @@ class Record(eqx.Module):
     every: int = static(1)
     index: tuple[int, ...] | slice | None = static(None, converter=_index)
     dtype: Any = static(None)
+    events: int | None = static(None)
 
     def __check_init__(self):
         if isinstance(self.every, bool) or not isinstance(self.every, int) or self.every < 1:
             raise ValueError(f"every must be a positive whole number of steps, got {self.every!r}")
+        if self.events is None:
+            return
+        if isinstance(self.events, bool) or not isinstance(self.events, int) or not 1 <= self.events < 2**31 - 1:
+            raise ValueError(f"events must be a positive whole number of spikes below 2**31, got {self.events!r}")
+        if not self.of_spikes or self.dtype is not None:
+            raise ValueError(f"events= is for spikes, and without dtype=; got {self.what!r} and dtype={self.dtype!r}")
 
     @property
     def of_spikes(self) -> bool:
         return self.what is True or isinstance(self.what, tuple)
+
+    @property
+    def places(self) -> np.ndarray | slice | None:
+        """`index` as what indexes an array."""
+        return np.asarray(self.index) if isinstance(self.index, tuple) else self.index
 
     def checked(self, name: str, node: AbstractNode) -> "Record":
         """This record, if `node` has what it names; `ValueError` with what is available otherwise."""
@@ -88,9 +106,31 @@ class Record(eqx.Module):
             value = spikes
         else:
             value = node.read(state, self.what) if isinstance(self.what, str) else self.what(state)
-        index = np.asarray(self.index) if isinstance(self.index, tuple) else self.index
+        index = self.places
         value = value if index is None else jax.tree.map(lambda x: x[index], value)
         return value if self.dtype is None else jax.tree.map(lambda x: x.astype(self.dtype), value)
+
+    def empty(self, node: AbstractNode) -> PyTree:
+        """The list, or a list for each population, that `append` appends to."""
+        names = tuple(node.sizes) if self.what is True else self.what
+        empty = lambda: ops.empty_events(self.events or 0)
+        return empty() if "" in node.sizes else {name: empty() for name in names}
+
+    def append(self, events: PyTree, node: AbstractNode, state: Any, spikes: Any, k: Array) -> PyTree:
+        """The lists with the spikes of the step that ended as step k."""
+        return jax.tree.map(lambda x, s: ops.append_events(x, s, k), events, self.take(node, state, spikes))
+
+    def listed(self, events: PyTree, node: AbstractNode, start: Array, length: int, dt: float) -> PyTree:
+        """The lists as `Spikes`, of a run of `length` steps that began at step `start`."""
+
+        def one(x: Array, size: int) -> Spikes:
+            n = size if self.index is None else np.arange(size)[self.places].size
+            return Spikes(x[1:, 0], x[1:, 1], x[0, 0], start, n, length, dt)
+
+        sizes = node.sizes
+        if not isinstance(events, dict):
+            return one(events, sizes[""])
+        return {name: one(x, sizes[name]) for name, x in events.items()}
 
 
 class Snapshot(NamedTuple):
@@ -122,11 +162,27 @@ class Result(eqx.Module):
 
     @property
     def spikes(self) -> Any:
-        """The record named `spikes`: an array (steps, n), or for a network a dict of them by population."""
+        """The record named `spikes`: an array (steps, n) or `Spikes`, or for a network a dict of them by population."""
         return self["spikes"]
 
     def times(self, name: str) -> Array:
         """The time (ms) of each row of a record: the end of the step after which it was taken."""
+        if _lists(self[name]):
+            raise ValueError(f"{name!r} is a list of spikes, which has times of its own: result[{name!r}].times")
         rows = jax.tree.leaves(self[name])[0].shape[0]
         steps = jnp.arange(1, rows + 1) * self.every[name]
         return self.start + steps.astype(self.start.dtype) * self.dt
+
+    def warn_of_overflow(self) -> None:
+        """One warning for each list of spikes that had too little room."""
+        for name, record in self.records.items():
+            for population, spikes in _lists(record).items():
+                if message := spikes.problem():
+                    where = f"{name!r}, {population!r}" if population else f"{name!r}"
+                    warnings.warn(f"record {where}: {message}", RuntimeWarning, stacklevel=3)
+
+
+def _lists(record: PyTree) -> dict[str, Spikes]:
+    """The lists of spikes in a record by population; a lone one has the name `""`."""
+    record = record if isinstance(record, dict) else {"": record}
+    return {name: x for name, x in record.items() if isinstance(x, Spikes)}

@@ -14,9 +14,8 @@ from jaxtyping import Array, PyTree
 from ._compat import cpu_options, is_outermost
 from ._dynamics import AbstractNode
 from ._population import Population
-from ._projection import whole
 from ._record import Record, Result, Snapshot
-from ._typing import as_float
+from ._typing import as_float, whole
 from .inputs import AbstractInput
 
 
@@ -72,18 +71,48 @@ def simulate(
     """
     steps = whole(duration, dt, "the duration")
     given = named_inputs(node, inputs, steps)
-    records = {n: (r if isinstance(r, Record) else Record(r)).checked(n, node) for n, r in (record or {}).items()}
+    records = named_records(node, record)
+    result = advance(node, steps, dt, given, records, started(node, dt, state, key), solver, checkpoint)
+    if is_outermost() and any(r.events is not None for r in records.values()):
+        result.warn_of_overflow()
+    return result
+
+
+def advance(
+    node: AbstractNode,
+    steps: int,
+    dt: float,
+    inputs: dict[str, Any],
+    records: dict[str, Record],
+    state: Snapshot,
+    solver: Any = None,
+    checkpoint: int | None = None,
+) -> Result:
+    """What `simulate` does once its arguments are checked; lists of spikes overflow without a word."""
     # Nobody differentiates an outermost run: one plain loop, which XLA compiles best, and its options.
     outermost = is_outermost()
-    levels = _levels(
-        {r.every for r in records.values()}, steps, steps if outermost and checkpoint is None else checkpoint
-    )
+    everys = {r.every for r in records.values()}
+    levels = _levels(everys, steps, steps if outermost and checkpoint is None else checkpoint)
+    compiled = _optimised() if outermost else _plain
+    return compiled(node, steps, float(dt), inputs, records, state, solver, levels)
+
+
+def program(
+    node: AbstractNode, dt: float, inputs: dict[str, Any], records: dict[str, Record], state: Snapshot, solver: Any
+) -> str:
+    """A few steps of a run as the text of the program that XLA gets; the values of parameters are not part of it."""
+    everys = {r.every for r in records.values()}
+    steps = max({2} | everys)
+    rows = {name: x[:1].repeat(steps, 0) if eqx.is_array(x) and x.ndim == 2 else x for name, x in inputs.items()}
+    levels = _levels(everys, steps, steps)
+    return _plain.lower(node, steps, float(dt), rows, records, state, solver, levels).as_text()
+
+
+def started(node: AbstractNode, dt: float, state: Any, key: Array | None) -> Snapshot:
+    """Where a run starts: at `state`, or at that which the node has by itself."""
     if state is None:
         state = node.init(dt=dt, key=key)
-    if not isinstance(state, Snapshot):
-        state = Snapshot(jnp.zeros((), jnp.int32), state)
-    compiled = _optimised() if outermost else _plain
-    return compiled(node, steps, float(dt), given, records, state, solver, levels)
+    return state if isinstance(state, Snapshot) else Snapshot(jnp.zeros((), jnp.int32), state)
 
 
 def _run(
@@ -100,18 +129,19 @@ def _run(
     sizes = node.inputs
     series = {name: x for name, x in inputs.items() if eqx.is_array(x) and x.ndim == 2}
     steady = {name: x for name, x in inputs.items() if name not in series}
+    dense = {name: r for name, r in records.items() if r.events is None}
 
-    def step(carry: Snapshot, rows: dict[str, Array]) -> tuple[Snapshot, dict[str, PyTree]]:
-        now = {
-            name: x.at(carry.k, dt, sizes[name]) if isinstance(x, AbstractInput) else x for name, x in steady.items()
-        }
+    def step(carry: tuple[Snapshot, dict[str, PyTree]], rows: dict[str, Array]) -> tuple[Any, dict[str, PyTree]]:
+        (k, state), lists = carry
+        now = {name: x.at(k, dt, sizes[name]) if isinstance(x, AbstractInput) else x for name, x in steady.items()}
         now |= {name: jnp.broadcast_to(x[0], (sizes[name],)) for name, x in rows.items()}
-        new, spikes = node.step(carry.k, dt, carry.node, now, prepared)
-        return Snapshot(carry.k + 1, new), taken(1, new, spikes)
+        new, spikes = node.step(k, dt, state, now, prepared)
+        lists = {name: records[name].append(x, node, new, spikes, k + 1) for name, x in lists.items()}
+        return (Snapshot(k + 1, new), lists), taken(1, new, spikes)
 
     def taken(every: int, node_state: Any, spikes: Any) -> dict[str, PyTree]:
         """The records due after a block of `every` steps, one row each."""
-        due = {name: r.take(node, node_state, spikes) for name, r in records.items() if r.every == every}
+        due = {name: r.take(node, node_state, spikes) for name, r in dense.items() if r.every == every}
         return jax.tree.map(lambda x: jnp.asarray(x)[None], due)
 
     def block(i: int) -> Callable:
@@ -121,27 +151,29 @@ def _run(
             if i + 1 == len(levels):
                 return step(carry, rows)
             carry, out = repeat(i + 1, carry, rows, levels[i])
-            return carry, {**out, **taken(levels[i], carry.node, None)}
+            return carry, {**out, **taken(levels[i], carry[0].node, None)}
 
         # Reverse mode keeps what enters a block of the longest level, and again what enters a step.
         return jax.checkpoint(run, prevent_cse=False) if i in (0, len(levels) - 1) else run
 
-    def repeat(i: int, carry: Snapshot, rows: dict[str, Array], length: int) -> tuple[Snapshot, dict[str, PyTree]]:
+    def repeat(i: int, carry: Any, rows: dict[str, Array], length: int) -> tuple[Any, dict[str, PyTree]]:
         """Scans whole blocks of level i over `length` steps; rows of records are joined along time."""
         count = length // levels[i]
         rows = jax.tree.map(lambda x: x.reshape(count, levels[i], *x.shape[1:]), rows)
         carry, out = jax.lax.scan(block(i), carry, rows, length=count)
         return carry, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), out)
 
-    final, done, parts = state, 0, []
+    lists = {name: r.empty(node) for name, r in records.items() if r.events is not None}
+    final, done, parts = (state, lists), 0, []
     for i, length in enumerate(levels):  # whole blocks of the longest level, then of the next with what remains
         todo = (steps - done) // length * length
         if todo:
             final, out = repeat(i, final, {name: x[done : done + todo] for name, x in series.items()}, todo)
             parts.append(out)
             done += todo
-    joined = {}
-    for name in records:
+    final, lists = final
+    joined = {name: records[name].listed(x, node, state.k, steps, dt) for name, x in lists.items()}
+    for name in dense:
         there = [part[name] for part in parts if name in part]
         joined[name] = jax.tree.map(lambda x, *more: jnp.concatenate([x, *more]) if more else x, *there)
     every = {name: r.every for name, r in records.items()}
@@ -177,6 +209,11 @@ def _levels(everys: set[int], steps: int, checkpoint: int | None) -> tuple[int, 
         raise ValueError(f"checkpoint must be a positive whole number of steps, got {checkpoint!r}")
     top = longest * max(1, round(checkpoint / longest))
     return tuple(sorted({*chain, min(top, steps // longest * longest)}, reverse=True))
+
+
+def named_records(node: AbstractNode, record: Mapping[str, Any] | None) -> dict[str, Record]:
+    """Records by name, checked."""
+    return {n: (r if isinstance(r, Record) else Record(r)).checked(n, node) for n, r in (record or {}).items()}
 
 
 def named_inputs(node: AbstractNode, inputs: Any, steps: int) -> dict[str, Any]:

@@ -6,12 +6,14 @@ A quantity that carries another unit is converted, or refused, once: when it is 
 """
 
 import functools as ft
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 State: TypeAlias = PyTree[Array]
@@ -29,7 +31,9 @@ def as_float(value: Any) -> Array:
     """`value` as a strongly typed floating-point array of JAX's default precision (an inexact array stays as it is)."""
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.inexact) and not value.weak_type:
         return value
-    return jnp.asarray(value, dtype=jnp.result_type(float))
+    dtype = jnp.result_type(float)
+    # NumPy converts at once; JAX would compile a program for every shape.
+    return jnp.asarray(value.astype(dtype) if isinstance(value, np.ndarray) else value, dtype=dtype)
 
 
 def magnitude(value: Any, unit: str) -> Any:
@@ -145,3 +149,15 @@ def static(default: Any = ..., *, converter: Callable | None = None) -> Any:
     if converter is not None:
         kwargs["converter"] = converter
     return eqx.field(static=True, **kwargs)
+
+
+def whole(duration: float, dt: float, what: str) -> int:
+    """`duration` (ms) as a positive whole number of steps of `dt` (ms)."""
+    if not (isinstance(dt, int | float) and dt > 0 and math.isfinite(dt)):
+        raise ValueError(f"dt must be a positive number of ms, got {dt!r}")
+    if not (math.isfinite(duration) and duration > 0):
+        raise ValueError(f"{what} must be positive, got {duration} ms")
+    steps = round(duration / dt)
+    if steps < 1 or abs(steps * dt - duration) > 1e-6 * max(dt, duration):
+        raise ValueError(f"{what}, {duration:g} ms, is not a positive whole number of steps of dt = {dt:g} ms")
+    return steps

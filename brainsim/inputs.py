@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ._typing import Param, param
+from ._typing import Param, param, static
+from .ops import bernoulli_counts, poisson_counts
 
 
 class AbstractInput(eqx.Module):
@@ -18,17 +19,52 @@ class AbstractInput(eqx.Module):
         """The value in step k, from k·dt to (k + 1)·dt, for each of `n` units."""
 
 
-class Poisson(AbstractInput):
+class AbstractProcess(AbstractInput):
+    """Random events, independent for every neuron and step, at a rate that may be limited to a time window."""
+
+    rate: eqx.AbstractVar[Param]
+    weight: eqx.AbstractVar[Param]
+    key: eqx.AbstractVar[Array]
+    start: eqx.AbstractVar[Param]
+    stop: eqx.AbstractVar[Param]
+    gradient: eqx.AbstractVar[str | None]
+
+    def __check_init__(self):
+        if self.gradient not in (None, "pathwise"):
+            raise ValueError(f"{type(self).__name__}: gradient must be None or 'pathwise', got {self.gradient!r}")
+
+    @abstractmethod
+    def counts(self, k: Int[Array, ""], mean: Array, n: int) -> Float[Array, " n"]:
+        """The events of step k, for a mean of one value or one per neuron."""
+
+    def at(self, k, dt, n):
+        t = k.astype(self.rate.dtype) * dt
+        tolerance = 1e-3 * dt  # of windows that begin and end with a step but for rounding
+        inside = (t >= self.start - tolerance) & (t < self.stop - tolerance)
+        mean = jnp.where(inside, self.rate * (dt * 1e-3), 0)
+        counts = self.counts(k, mean, n)
+        if self.gradient == "pathwise":  # zero in value, the mean in derivative
+            counts = counts + (mean - jax.lax.stop_gradient(mean))
+        return self.weight * counts.astype(self.weight.dtype)
+
+
+class Poisson(AbstractProcess):
     """Events of independent Poisson processes, one per neuron: `weight` times a Poisson number in every step.
 
-    The expected number is rate · dt. A draw depends on the key, the neuron and the step only. It is a random integer:
-    there is no gradient with respect to the rate.
+    The expected number is rate · dt, and the distribution is right to 2^-32 (see `brainsim.ops.poisson_counts`). A draw
+    depends on the key, the neuron and the step only: not on how a run is split, batched or compiled.
 
     **Arguments:**
 
     - `rate`: Hz, a scalar or one value per neuron.
     - `weight`: of one event, in the unit of the receptor that it is given to.
     - `key`: `jax.random.key(seed)`.
+    - `start`, `stop`: there are events in steps that begin at or after `start` and before `stop`, ms; default always.
+    - `gradient`: what the derivative of a count with respect to the rate is. A count is a random integer: by default
+      `None`, the derivative is zero. With `"pathwise"` it is that of its mean, dt; so the mean input has its true
+      gradient, while that of its fluctuations is left out.
+
+    **Raises:** `ValueError` for an unknown `gradient`.
 
     ```python
     >>> import brainsim as bs, jax
@@ -42,11 +78,42 @@ class Poisson(AbstractInput):
     rate: Param = param(unit="Hz", doc="rate of each process")
     weight: Param = param(1.0, doc="weight of one event")
     key: Array = eqx.field(kw_only=True)
+    start: Param = param(0.0, unit="ms", doc="first time of an event")
+    stop: Param = param(jnp.inf, unit="ms", doc="end of the events")
+    gradient: str | None = static(None)
 
-    def at(self, k, dt, n):
-        mean = jnp.broadcast_to(jax.lax.stop_gradient(self.rate) * (dt * 1e-3), (n,))
-        counts = jax.random.poisson(jax.random.fold_in(self.key, k), mean, (n,))
-        return self.weight * counts.astype(self.weight.dtype)
+    def counts(self, k, mean, n):
+        return poisson_counts(self.key, k, mean, n)
+
+
+class Bernoulli(AbstractProcess):
+    """At most one event in a step, with probability rate · dt: `weight` or 0, independently for each neuron and step.
+
+    For spikes that are handed on one by one; for the summed input of many sources see `Poisson`, whose arguments it
+    has. Where rate · dt exceeds 1 there is an event in every step.
+
+    **Arguments:** as of `brainsim.Poisson`.
+
+    **Raises:** `ValueError` for an unknown `gradient`.
+
+    ```python
+    >>> import brainsim as bs, jax
+    >>> cells = bs.Population(1000, bs.LIF(), dict(exc=bs.ExpCurrent(tau=2.0)))
+    >>> drive = bs.Bernoulli(rate=100.0, weight=40.0, key=jax.random.key(0), start=20.0, stop=30.0)
+    >>> run = bs.simulate(cells, 100.0, dt=0.1, inputs=dict(exc=drive), record=dict(spikes=True))
+
+    ```
+    """
+
+    rate: Param = param(unit="Hz", doc="rate of each process")
+    weight: Param = param(1.0, doc="weight of one event")
+    key: Array = eqx.field(kw_only=True)
+    start: Param = param(0.0, unit="ms", doc="first time of an event")
+    stop: Param = param(jnp.inf, unit="ms", doc="end of the events")
+    gradient: str | None = static(None)
+
+    def counts(self, k, mean, n):
+        return bernoulli_counts(self.key, k, mean, n)
 
 
 class SpikeTrain(AbstractInput):

@@ -4,17 +4,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from ._spikes import Spikes, counts
 
-def spike_times(spikes: ArrayLike, dt: float, start: float = 0.0) -> list[np.ndarray]:
+
+def spike_times(spikes: ArrayLike | Spikes, dt: float | None = None, start: float = 0.0) -> list[np.ndarray]:
     """The spike times of each neuron: the end of each step in which it spiked.
 
     **Arguments:**
 
-    - `spikes`: raster, shape (steps, n), nonzero where a neuron spiked.
-    - `dt`: time step, ms.
-    - `start`: time at which the raster begins, default 0 ms.
+    - `spikes`: raster, shape (steps, n), nonzero where a neuron spiked; or `brainsim.Spikes`, which know their times.
+    - `dt`: time step of a raster, ms.
+    - `start`: time at which a raster begins, default 0 ms.
 
     **Returns:** one array of times (ms) for each of the n neurons.
+
+    **Raises:** `ValueError` for a raster without `dt`, and for a list that had too little room.
 
     ```python
     >>> import brainsim as bs, numpy as np
@@ -23,21 +27,24 @@ def spike_times(spikes: ArrayLike, dt: float, start: float = 0.0) -> list[np.nda
 
     ```
     """
-    spikes = np.asarray(spikes)
-    steps, neurons = np.nonzero(spikes)
-    # Multiples of dt, rounded to the last digits that mean something: 3 * 0.1 is printed as 0.3.
-    times = np.round(start + (steps + 1) * dt, 9)
+    if isinstance(spikes, Spikes):
+        n, (times, neurons) = spikes.n, spikes.numpy()
+    else:
+        spikes, dt = np.asarray(spikes), _needed(dt)
+        n, (steps, neurons) = spikes.shape[1], np.nonzero(spikes)
+        # Multiples of dt, rounded to the last digits that mean something: 3 * 0.1 is printed as 0.3.
+        times = np.round(start + (steps + 1) * dt, 9)
     order = np.argsort(neurons, kind="stable")
-    return np.split(times[order], np.cumsum(np.bincount(neurons, minlength=spikes.shape[1]))[:-1])
+    return np.split(times[order], np.cumsum(np.bincount(neurons, minlength=n))[:-1])
 
 
-def rate(spikes: Float[Array, "steps n"], dt: float) -> Float[Array, " n"]:
-    """The mean firing rate of each neuron in Hz: spikes per second of raster. Differentiable.
+def rate(spikes: Float[Array, "steps n"] | Spikes, dt: float | None = None) -> Float[Array, " n"]:
+    """The mean firing rate of each neuron in Hz: spikes per second. Of a raster, differentiable.
 
     **Arguments:**
 
-    - `spikes`: raster, shape (steps, n).
-    - `dt`: time step, ms.
+    - `spikes`: raster, shape (steps, n); or `brainsim.Spikes`. The rates of a list that had too little room are NaN.
+    - `dt`: time step of a raster, ms.
 
     ```python
     >>> import brainsim as bs, jax.numpy as jnp
@@ -46,9 +53,17 @@ def rate(spikes: Float[Array, "steps n"], dt: float) -> Float[Array, " n"]:
 
     ```
     """
-    spikes = jnp.asarray(spikes)
-    counts = spikes.sum(0, dtype=jnp.result_type(float))
-    return counts / (spikes.shape[0] * dt * 1e-3)
+    if isinstance(spikes, Spikes):
+        return counts(spikes) / (spikes.length * spikes.dt * 1e-3)
+    spikes, dt = jnp.asarray(spikes), _needed(dt)
+    total = spikes.sum(0, dtype=jnp.result_type(float))
+    return total / (spikes.shape[0] * dt * 1e-3)
+
+
+def _needed(dt: float | None) -> float:
+    if dt is None:
+        raise ValueError("a raster does not know its time step: give dt, in ms")
+    return dt
 
 
 def cv_isi(times: list[np.ndarray], start: float = 0.0, minimum: int = 5) -> float:

@@ -9,12 +9,13 @@ import brainsim as bs
 
 # Where an object is defined (after "brainsim.") and the heading under which it is listed; in this order.
 FAMILIES = {
-    "_simulate _events _record": "Running",
-    "_population _projection _network": "Populations and networks",
+    "_simulate _events _record _spikes running": "Running",
+    "_population _projection _bundle _network": "Populations and networks",
+    "networks": "Networks of the literature",
     "neurons": "Neurons",
     "synapses._receptors": "Receptors",
-    "synapses._wiring synapses._distributions": "Wiring rules",
-    "synapses._connectivity synapses._procedural synapses._convolution": "Connectivity",
+    "synapses._wiring synapses._total_number synapses._distributions": "Wiring rules",
+    "synapses._connectivity synapses._delays synapses._procedural synapses._convolution": "Connectivity",
     "inputs": "Inputs",
     "_surrogate": "Surrogates",
     "_solver": "Solvers",
@@ -26,7 +27,15 @@ FAMILIES = {
     "_dynamics _typing": "Abstract classes and fields",
     "ops": "Operators",
 }
-NAMESPACES = ("fitting", "io", "losses", "neurons", "ops", "plotting")  # public modules whose names are listed, too
+NAMESPACES = (
+    "fitting",
+    "io",
+    "losses",
+    "networks",
+    "neurons",
+    "ops",
+    "plotting",
+)  # public modules whose names are listed, too
 ALIASES = {"Param": "The type of a parameter: a scalar, or one value per unit."}
 
 

@@ -82,7 +82,8 @@ def test_exit_codes_of_the_program(tmp_path):
         return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120, env=env)
 
     here = os.path.dirname(os.path.dirname(brainsim.__file__))
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))}
+    path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
+    env = os.environ | {"PYTHONPATH": path, "PYTHONWARNINGS": "ignore"}  # without a compiler there is one
     wrong = program("fit", "nothing.csv", "--model", "lif", "--free", "tau=1:50")
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr == "brainsim: error: nothing.csv: no such file\n"

@@ -40,6 +40,7 @@ NEURONS = {
     "AdEx": (bs.AdEx, 900.0, False),
     "Izhikevich": (bs.Izhikevich, 10.0, False),
     "HH": (bs.HH, 10.0, False),
+    "HHTraub": (bs.HHTraub, 200.0, False),
     "functional LIF": (functional_lif, 600.0, True),
     "functional Izhikevich": (functional_izhikevich, 10.0, False),
 }

@@ -19,7 +19,7 @@ from brainsim._demo._sweep import sweep_weights
 
 
 def _same(a, b):
-    """Whether two networks have the same parameters and connections."""
+    """Whether two networks, or parts of them, have the same parameters and connections."""
     arrays = [jax.tree.leaves(eqx.filter(net, eqx.is_array)) for net in (a, b)]
     return len(arrays[0]) == len(arrays[1]) and all(np.array_equal(x, y) for x, y in zip(*arrays, strict=True))
 
@@ -82,7 +82,10 @@ def test_sweep_is_a_loop_over_networks():
 def test_the_network_on_the_page_is_the_network_of_the_demo():
     names: dict[str, Any] = dict(bs=bs, jax=jax)
     exec(_snippets.NETWORK.replace("1000.0", "10.0"), names)  # the same, for a shorter time
-    assert _same(names["net"], network())
+    nets = names["net"], network()
+    assert _same(*(net.projections for net in nets))
+    assert _same(*({k: (p.neuron, p.receptors) for k, p in net.populations.items()} for net in nets))
+    assert _same(*(net.init(dt=0.1, key=jax.random.key(2)) for net in nets))
     assert names["run"].spikes["E"].shape == (100, 3200)
 
 

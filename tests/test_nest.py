@@ -106,6 +106,20 @@ def test_izhikevich(name, x64):
     np.testing.assert_allclose(times[:12], expected["first"], atol=1e-9)
 
 
+@pytest.mark.parametrize("current", [100, 200, 500])
+def test_traub_cell(current, x64):
+    """NEST looks for the highest of its samples, 0.1 ms apart, and stamps the spike one step after it."""
+    expected = NEST[f"hh_cond_exp_traub_Ie{current}"]
+    cell = bs.Population(1, bs.HHTraub())
+    run = bs.simulate(cell, 500.0, 0.01, float(current), dict(v="v", spikes=True), solver=diffrax.Tsit5())
+    v = np.asarray(run["v"])[:, 0]
+    peaks = np.flatnonzero((v[1:-1] > v[:-2]) & (v[1:-1] >= v[2:]) & (v[1:-1] > -33)) + 1
+    assert len(peaks) == int(run.spikes.sum()) == expected["n"]
+    late = np.array(expected["first"]) - (peaks[:5] + 1) * 0.01
+    assert late.min() > -1e-6 and late.max() < 0.2 + 1e-6
+    assert v.max() == pytest.approx(expected["Vmax"], abs=0.3)  # NEST's is the highest sample, not the peak
+
+
 def adex(p):
     names = dict(c="C_m", g_l="g_L", e_l="E_L", v_t="V_th", delta_t="Delta_T", v_reset="V_reset")
     return bs.AdEx(**{ours: p[nest] for ours, nest in names.items()}, a=p["a"], b=p["b"], tau_w=p["tau_w"], v_peak=0.0)

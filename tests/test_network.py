@@ -11,22 +11,8 @@ import brainsim as bs
 
 
 def coba(scale=1.0, key=0, surrogate=None, p=0.02):
-    """Vogels & Abbott (2005) in the form of the reference file; weights in nS, V0 uniform."""
-    chosen = {} if surrogate is None else dict(surrogate=surrogate)
-    cell = bs.LIF(c=200.0, tau=20.0, v_rest=-60.0, v_th=-50.0, v_reset=-60.0, t_ref=5.0, **chosen)
-    receptors = dict(exc=bs.ExpConductance(tau=5.0, e_rev=0.0), inh=bs.ExpConductance(tau=10.0, e_rev=-80.0))
-    start = dict(v=lambda key, n: jax.random.uniform(key, (n,), minval=-60.0, maxval=-50.0))
-    population = lambda n: bs.Population(round(n * scale), cell, receptors, initial=start)
-    rules = dict(exc=bs.FixedProbability(p, weight=6.0), inh=bs.FixedProbability(p, weight=67.0))
-    return bs.Network(
-        dict(E=population(3200), I=population(800)),
-        [
-            bs.Projection(pre, f"{post}.{receptor}", rules[receptor], delay=0.1)
-            for pre, receptor in (("E", "exc"), ("I", "inh"))
-            for post in "EI"
-        ],
-        key=jax.random.key(key),
-    )
+    n_e, n_i = round(3200 * scale), round(800 * scale)
+    return bs.networks.coba(n_e, n_i, p=p, surrogate=surrogate, key=jax.random.key(key)).network
 
 
 DRIVE = dict(E=200.0, I=200.0)
@@ -47,7 +33,7 @@ def test_coba_statistics(x32):
 
 # What the mean rate of 100 ms does when a weight is changed by 10 % up and down, in Hz/nS: mean over 6 networks and 8
 # initial states each, standard errors 2 to 4 % (brainsim 0.1.0, float32, November 2026).
-SLOPES = {"E->E.exc": 10.66, "E->I.exc": -7.23, "I->E.inh": -0.851, "I->I.inh": 0.549}
+SLOPES = dict(EE=10.66, EI=-7.23, IE=-0.851, II=0.549)
 
 
 @pytest.mark.slow

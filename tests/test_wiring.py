@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import brainsim as bs
-from brainsim.synapses import _draw
+from brainsim.synapses import _draw, _total_number
 
 
 def built(rule, n_pre, n_post, seed=0, same=False):
@@ -82,6 +82,33 @@ def test_fixed_degrees(rule, multapses, k):
     assert not multapses or most > 1 or k < 2
 
 
+@pytest.mark.parametrize("multapses, n", [(True, 0), (True, 150), (False, 150), (False, 300)])
+def test_fixed_total_number(multapses, n):
+    """The total is exact, every pair is as likely, and so is every pair of neighbours; rows ascend."""
+    n_pre, n_post, trials = 15, 20, 200
+    size, total, both = n_pre * n_post, np.zeros((n_pre, n_post), int), 0
+    for seed in range(trials):
+        connect = built(bs.FixedTotalNumber(n, multapses=multapses), n_pre, n_post, seed)
+        x = counts(connect)
+        assert x.sum() == n == connect.indices.size and (multapses or x.max(initial=0) <= 1)
+        rises = np.diff(np.asarray(connect.indices)) >= 0
+        assert rises[np.setdiff1d(np.arange(n - 1), np.asarray(connect.indptr)[1:-1] - 1)].all()
+        total, both = total + x, both + (x[:, 1:] * x[:, :-1]).mean()
+    each = n / size * (1 - 1 / size if multapses else 1 - n / size)
+    within(total, trials * n / size, trials * each)
+    expected = n * (n - 1) / (size**2 if multapses else size * (size - 1))  # E[x_i x_j] for i != j
+    within(both, trials * expected, trials * max(expected, 1e-9) * 3 / size)
+
+
+def test_fixed_total_number_in_blocks(monkeypatch):
+    """The blocks in which rows are sorted change nothing."""
+    rule = bs.FixedTotalNumber(5000, autapses=False)
+    whole = built(rule, 100, 100, same=True)
+    monkeypatch.setattr(_total_number, "_SORTED", 60)
+    pieces = built(rule, 100, 100, same=True)
+    assert np.array_equal(whole.indices, pieces.indices) and np.array_equal(whole.indptr, pieces.indptr)
+
+
 def test_subsets_are_all_equally_likely():
     """Not only is each element uniform: so is each of the 10 pairs of 5."""
     rows = np.arange(20000, dtype=np.uint64)
@@ -129,6 +156,7 @@ def test_rows_do_not_depend_on_one_another():
         bs.FixedProbability(0.1, weight=lambda rng, n: rng.normal(size=n)),
         bs.FixedOutDegree(5, weight=lambda rng, n: rng.normal(size=n)),
         bs.FixedInDegree(5, weight=lambda rng, n: rng.normal(size=n)),
+        bs.FixedTotalNumber(200, weight=lambda rng, n: rng.normal(size=n)),
     ],
 )
 def test_a_network_is_a_function_of_its_key(rule):
@@ -158,6 +186,8 @@ def test_keys_of_any_kind():
         lambda **a: bs.FixedOutDegree(9, multapses=True, **a),
         lambda **a: bs.FixedInDegree(9, **a),
         lambda **a: bs.FixedInDegree(9, multapses=True, **a),
+        lambda **a: bs.FixedTotalNumber(60, **a),
+        lambda **a: bs.FixedTotalNumber(60, multapses=False, **a),
         lambda **a: bs.AllToAll(**a),
         lambda **a: bs.AllToAll(lambda rng, n: rng.random(n), **a),
     ],
@@ -200,7 +230,13 @@ def test_from_arrays():
 
 
 def test_empty_populations():
-    for rule in (bs.FixedProbability(0.5), bs.FixedOutDegree(0), bs.FixedInDegree(0), bs.AllToAll()):
+    for rule in (
+        bs.FixedProbability(0.5),
+        bs.FixedOutDegree(0),
+        bs.FixedInDegree(0),
+        bs.FixedTotalNumber(0),
+        bs.AllToAll(),
+    ):
         for sizes in ((0, 3), (3, 0), (0, 0)):
             assert built(rule, *sizes).as_dense().shape == sizes
 
@@ -225,6 +261,10 @@ def wrong(x) -> Any:
         (lambda: built(bs.FixedOutDegree(5), 3, 4), "k is 5, but there are only 4 neurons to choose from; multapses="),
         (lambda: built(bs.FixedInDegree(4, autapses=False), 4, 4, same=True), "only 3 neurons to choose from"),
         (lambda: built(bs.FixedInDegree(4, multapses=True), 0, 4), "only 0 neurons to choose from"),
+        (lambda: bs.FixedTotalNumber(wrong(2.5)), "n must be a whole number and not negative, got 2.5"),
+        (lambda: built(bs.FixedTotalNumber(1), 0, 4), "n is 1, but there are only 0 pairs of neurons"),
+        (lambda: built(bs.FixedTotalNumber(13, multapses=False), 3, 4), "only 12 pairs of neurons; multapses="),
+        (lambda: built(bs.FixedTotalNumber(7, multapses=False, autapses=False), 3, 3, same=True), "only 6 pairs"),
         (lambda: built(bs.OneToOne(), 3, 4), "must have one size, they have 3 and 4 neurons"),
         (lambda: built(bs.OneToOne([1.0, 2.0]), 3, 3), r"shape \[2\], expected a number, 3 numbers, or a function"),
         (lambda: built(bs.FixedProbability(0.5, weight=[1.0]), 3, 3), r"shape \[1\], expected a number, or a function"),
@@ -244,10 +284,10 @@ def test_errors(make, message):
 
 
 @pytest.mark.parametrize("n, limit", [(4000, 0.2), (40000, 2.0)])
-@pytest.mark.parametrize("rule", [bs.FixedProbability, bs.FixedOutDegree, bs.FixedInDegree])
+@pytest.mark.parametrize("rule", [bs.FixedProbability, bs.FixedOutDegree, bs.FixedInDegree, bs.FixedTotalNumber])
 def test_speed(rule, n, limit):
     """80 synapses per neuron, in processor time and with room to spare for a slow machine."""
-    rule = rule(80 / n) if rule is bs.FixedProbability else rule(80)
+    rule = rule({bs.FixedProbability: 80 / n, bs.FixedTotalNumber: 80 * n}.get(rule, 80))
     spent = []
     for _ in range(2):
         start = time.process_time()

@@ -9,38 +9,21 @@ import numpy as np
 
 from .._network import Network
 from .._parameters import with_params
-from .._population import Population
-from .._projection import Projection
 from .._record import Record
 from .._simulate import simulate
-from ..neurons import LIF
+from ..networks import coba
 from ..observables import cv_isi, spike_times
-from ..synapses import CSR, ExpConductance, FixedProbability
+from ..synapses import CSR
 from ._bar import Report, silent
 from ._results import CobaResult
 
-W_EXC, W_INH = 6.0, 67.0  # nS
 DT = 0.1  # ms
 CURRENT = 200.0  # pA
 
 
 def network(n_e: int = 3200, n_i: int = 800, *, seed: int = 1) -> Network:
     """The network: each neuron hears 64 excitatory and 16 inhibitory ones on average, whatever the size."""
-    cell = LIF(c=200.0, tau=20.0, v_rest=-60.0, v_th=-50.0, v_reset=-60.0, t_ref=5.0)
-    receptors = dict(exc=ExpConductance(tau=5.0, e_rev=0.0), inh=ExpConductance(tau=10.0, e_rev=-80.0))
-    start = dict(v=lambda key, n: jax.random.uniform(key, (n,), minval=-60.0, maxval=-50.0))
-    rule = lambda weight: FixedProbability(80.0 / (n_e + n_i), weight=weight)
-    wire = lambda pre, post, weight: Projection(pre, post, rule(weight), delay=DT)
-    return Network(
-        dict(E=Population(n_e, cell, receptors, start), I=Population(n_i, cell, receptors, start)),
-        dict(
-            EE=wire("E", "E.exc", W_EXC),
-            EI=wire("E", "I.exc", W_EXC),
-            IE=wire("I", "E.inh", W_INH),
-            II=wire("I", "I.inh", W_INH),
-        ),
-        key=jax.random.key(seed),
-    )
+    return coba(n_e, n_i, current=CURRENT, delay=DT, key=jax.random.key(seed)).network
 
 
 def with_weights(net: Network, w_exc: Any, w_inh: Any) -> Network:

@@ -3,5 +3,5 @@
 from ._auditory import AuditoryReceptor as AuditoryReceptor
 from ._escape import GIF as GIF, AbstractEscapeNeuron as AbstractEscapeNeuron, EscapeLIF as EscapeLIF
 from ._functional import FunctionalNeuron as FunctionalNeuron, neuron as neuron
-from ._hodgkin_huxley import HH as HH
+from ._hodgkin_huxley import HH as HH, HHTraub as HHTraub
 from ._integrate_and_fire import LIF as LIF, AdEx as AdEx, Izhikevich as Izhikevich

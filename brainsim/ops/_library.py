@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 
 # Equal to `brainsim_abi()` of the library that belongs to these sources (csrc/csr.cc): change both together.
-_ABI = "3"
+_ABI = "7"
 _FILE = {"darwin": "libbrainsim_kernels.dylib", "win32": "brainsim_kernels.dll"}.get(
     sys.platform, "libbrainsim_kernels.so"
 )
@@ -32,6 +32,15 @@ _TARGETS = (
     "brainsim_phi1",
     "brainsim_procedural_gather",
     "brainsim_procedural_scatter",
+    "brainsim_poisson",
+    "brainsim_bernoulli",
+    "brainsim_arrivals_add",
+    "brainsim_arrivals_add_unit",
+    "brainsim_arrivals_gather",
+    "brainsim_arrivals_gather_unit",
+    "brainsim_arrivals_outer",
+    "brainsim_compact",
+    "brainsim_append_events",
 )
 
 
@@ -59,28 +68,33 @@ def _open(path: Path) -> ctypes.CDLL | str:
     return library if abi == _ABI else f"{path} is of version {abi!r}, these sources need {_ABI!r}"
 
 
-@ft.cache
 def load() -> bool:
-    """Registers the compiled operators with XLA, once; False, with a warning, if there are none.
+    """Registers the compiled operators with XLA, once; False, with a warning, if there are none."""
+    return library() is not None
+
+
+@ft.cache
+def library() -> ctypes.CDLL | None:
+    """The library of compiled operators, which are registered with XLA; None, with a warning, if there is none.
 
     **Raises:** `ImportError` instead of the warning if the environment variable `BRAINSIM_REQUIRE_FFI` is 1.
     """
     reason = ""
     for path in _places():
-        library = _open(path)
-        if isinstance(library, ctypes.CDLL):
+        found = _open(path)
+        if isinstance(found, ctypes.CDLL):
             for name in _TARGETS:
-                jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(library, name)), platform="cpu")
-            return True
-        reason = reason or library
+                jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(found, name)), platform="cpu")
+            return found
+        reason = reason or found
     message = (
         f"brainsim runs without its compiled kernels, many times slower: {reason}. "
         "Install a C++17 compiler, then `pip install --force-reinstall --no-deps brainsim`"
     )
     if os.environ.get("BRAINSIM_REQUIRE_FFI") == "1":
         raise ImportError(message + " (BRAINSIM_REQUIRE_FFI=1 makes this an error).")
-    warnings.warn(message + ".", RuntimeWarning, stacklevel=2)
-    return False
+    warnings.warn(message + ".", RuntimeWarning, stacklevel=3)
+    return None
 
 
 def backend() -> str:

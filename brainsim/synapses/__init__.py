@@ -2,6 +2,7 @@
 
 from ._connectivity import CSR as CSR, Dense as Dense, Diagonal as Diagonal, FanOut as FanOut, Full as Full
 from ._convolution import Convolution as Convolution
+from ._delays import DelayedCSR as DelayedCSR, LearnableDelays as LearnableDelays
 from ._distributions import AbstractDistribution as AbstractDistribution, Normal as Normal, Uniform as Uniform
 from ._procedural import Procedural as Procedural, Regenerated as Regenerated
 from ._receptors import (
@@ -12,6 +13,7 @@ from ._receptors import (
     ExpConductance as ExpConductance,
     ExpCurrent as ExpCurrent,
 )
+from ._total_number import FixedTotalNumber as FixedTotalNumber
 from ._wiring import (
     AllToAll as AllToAll,
     FixedInDegree as FixedInDegree,

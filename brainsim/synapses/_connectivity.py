@@ -45,7 +45,7 @@ def check_range(name: str, index: Any, n: int) -> None:
         raise ValueError(f"{name}[{at}] is {index[at]}, allowed are {allowed}")
 
 
-def _check_weight(kind: str, weight: Array, *shapes: tuple[int, ...]) -> None:
+def check_weight(kind: str, weight: Array, *shapes: tuple[int, ...]) -> None:
     if weight.shape not in shapes:
         expected = " or ".join(str(list(shape)) for shape in shapes)
         raise ValueError(f"{kind}: the weight has shape {list(weight.shape)}, expected {expected}")
@@ -54,7 +54,7 @@ def _check_weight(kind: str, weight: Array, *shapes: tuple[int, ...]) -> None:
         raise ValueError(f"{kind}: weights must be finite, number {at} is {bad[at]}")
 
 
-def _check_sizes(kind: str, *sizes: int) -> None:
+def check_sizes(kind: str, *sizes: int) -> None:
     if not all(isinstance(n, int | np.integer) and n >= 0 for n in sizes):
         raise ValueError(f"{kind}: numbers of neurons must be whole and not negative, got {sizes}")
 
@@ -97,21 +97,23 @@ class CSR(AbstractConnectivity):
     n_post: int = eqx.field(static=True)
 
     def __init__(self, weight: Any, indices: Any, indptr: Any, n_pre: int, n_post: int):
-        _check_sizes("CSR", n_pre, n_post)
+        check_sizes("CSR", n_pre, n_post)
         weight, indices, indptr = as_float(weight), as_index(indices), as_index(indptr)
         if indices.ndim != 1 or indptr.shape != (n_pre + 1,):
             raise ValueError(
                 f"CSR: indices and indptr have shapes {list(indices.shape)} and {list(indptr.shape)}, "
                 f"expected [nnz] and [{n_pre + 1}]"
             )
-        _check_weight("CSR", weight, (), indices.shape)
+        check_weight("CSR", weight, (), indices.shape)
         check_range("CSR: indices", indices, n_post)
         if not is_traced(indptr) and (indptr[0] != 0 or indptr[-1] != indices.size or (np.diff(indptr) < 0).any()):
             raise ValueError(
                 f"CSR: indptr must rise from 0 to the number of synapses, {indices.size}; "
                 f"it goes from {indptr[0]} to {indptr[-1]}"
             )
-        self.weight, self.indices, self.indptr = weight, jnp.asarray(indices), jnp.asarray(indptr)
+        # With a dtype given, JAX compiles no program to copy an array of every new shape.
+        self.weight, self.indices = weight, jnp.asarray(indices, jnp.int32)
+        self.indptr = jnp.asarray(indptr, jnp.int32)
         self.n_pre, self.n_post = int(n_pre), int(n_post)
 
     @classmethod
@@ -125,14 +127,14 @@ class CSR(AbstractConnectivity):
 
         ```
         """
-        _check_sizes("CSR", n_pre, n_post)
+        check_sizes("CSR", n_pre, n_post)
         pre, post = as_index(pre), as_index(post)
         if pre.ndim != 1 or pre.shape != post.shape:
             raise ValueError(f"CSR: pre and post have shapes {list(pre.shape)} and {list(post.shape)}, not one length")
         check_range("CSR: pre", pre, n_pre)
         check_range("CSR: post", post, n_post)
         weight = as_float(weight)
-        _check_weight("CSR", weight, (), pre.shape)
+        check_weight("CSR", weight, (), pre.shape)
         order = np.lexsort((post, pre))
         indptr = np.concatenate([[0], np.cumsum(np.bincount(pre, minlength=n_pre))])
         return cls(weight[order] if weight.ndim else weight, post[order], indptr, n_pre, n_post)
@@ -198,11 +200,17 @@ class FanOut(AbstractConnectivity):
         weight, indices = as_float(weight), as_index(indices)
         if indices.ndim != 2:
             raise ValueError(f"FanOut: indices have shape {list(indices.shape)}, expected [pre, k]")
-        _check_sizes("FanOut", n_post)
-        _check_weight("FanOut", weight, (), indices.shape)
+        check_sizes("FanOut", n_post)
+        check_weight("FanOut", weight, (), indices.shape)
         check_range("FanOut: indices", indices.reshape(-1), n_post)
         self.weight, self.indices = weight, jnp.asarray(indices)
         self.n_pre, self.n_post = indices.shape[0], int(n_post)
+
+    def as_csr(self) -> CSR:
+        """The same synapses in compressed rows."""
+        indptr = np.arange(self.n_pre + 1) * self.indices.shape[1]
+        weight = self.weight.reshape(-1) if self.weight.ndim else self.weight
+        return CSR(weight, self.indices.reshape(-1), indptr, self.n_pre, self.n_post)
 
     def __call__(self, spikes):
         return ops.fan_out_matvec(spikes, self.weight, self.indices, self.n_post)
@@ -233,7 +241,7 @@ class Dense(AbstractConnectivity):
         self.weight = weight = as_float(weight)
         if weight.ndim != 2:
             raise ValueError(f"Dense: the weight has shape {list(weight.shape)}, expected a matrix [pre, post]")
-        _check_weight("Dense", weight, weight.shape)
+        check_weight("Dense", weight, weight.shape)
         self.n_pre, self.n_post = weight.shape
 
     def __call__(self, spikes):
@@ -267,9 +275,9 @@ class Diagonal(AbstractConnectivity):
     n_post: int = eqx.field(static=True)
 
     def __init__(self, weight: Any, n: int):
-        _check_sizes("Diagonal", n)
+        check_sizes("Diagonal", n)
         self.weight, self.n_pre, self.n_post = as_float(weight), int(n), int(n)
-        _check_weight("Diagonal", self.weight, (), (n,))
+        check_weight("Diagonal", self.weight, (), (n,))
 
     def __call__(self, spikes):
         _check_spikes(self, spikes)
@@ -304,9 +312,9 @@ class Full(AbstractConnectivity):
     autapses: bool = eqx.field(static=True)
 
     def __init__(self, weight: Any, n_pre: int, n_post: int, *, autapses: bool = True):
-        _check_sizes("Full", n_pre, n_post)
+        check_sizes("Full", n_pre, n_post)
         self.weight, self.n_pre, self.n_post, self.autapses = as_float(weight), int(n_pre), int(n_post), autapses
-        _check_weight("Full", self.weight, ())
+        check_weight("Full", self.weight, ())
         if not autapses and n_pre != n_post:
             raise ValueError(f"Full: no autapses to leave out between {n_pre} and {n_post} neurons")
 

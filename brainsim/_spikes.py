@@ -1,0 +1,94 @@
+"""Spikes as a list of events: memory for the spikes there are, not for every neuron in every step."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from ._typing import static
+
+
+class Spikes(eqx.Module):
+    """The spikes of a run as a list: in which step, and which neuron. What `Record(..., events=capacity)` records.
+
+    In order of time and, within a step, of the neuron. Arrays have a fixed length, the capacity; only the first
+    `count` entries are spikes. Integers, so there is no gradient: for that record the raster.
+
+    - `steps`: the step that the spike ended, shape (capacity,): a spike in step k is stamped k·dt.
+    - `neurons`: the neuron, as a column of the raster, shape (capacity,).
+    - `count`: how many spikes there were, with those for which there was no room.
+    - `start`: the step at which the run began.
+    - `n`, `length`, `dt`: the numbers of neurons and of steps, and the time step in ms.
+
+    ```python
+    >>> import brainsim as bs
+    >>> cells = bs.Population(2, bs.LIF())
+    >>> run = bs.simulate(cells, 40.0, 0.1, [500.0, 900.0], dict(spikes=bs.Record(True, events=100)))
+    >>> times, neurons = run.spikes.numpy()
+    >>> times.tolist(), neurons.tolist()
+    ([5.4, 12.8, 13.9, 20.2, 27.6, 29.8, 35.0], [1, 1, 0, 1, 1, 0, 1])
+
+    ```
+    """
+
+    steps: Int[Array, "*batch capacity"]
+    neurons: Int[Array, "*batch capacity"]
+    count: Int[Array, "*batch"]
+    start: Int[Array, "*batch"]
+    n: int = static()
+    length: int = static()
+    dt: float = static()
+
+    @property
+    def capacity(self) -> int:
+        return self.steps.shape[-1]
+
+    @property
+    def overflow(self) -> Bool[Array, "*batch"]:
+        """Whether there were more spikes than the list has room for; the last ones are missing then."""
+        return self.count > self.capacity
+
+    @property
+    def times(self) -> Float[Array, "*batch capacity"]:
+        """The time of each spike in ms; infinite where there is none."""
+        there = jnp.arange(self.capacity, dtype=jnp.int32) < jnp.asarray(self.count)[..., None]
+        return jnp.where(there, self.steps.astype(jnp.result_type(float)) * self.dt, jnp.inf)
+
+    def numpy(self) -> tuple[np.ndarray, np.ndarray]:
+        """Times in ms and neurons of the spikes there are, as numpy arrays.
+
+        **Raises:** `ValueError` for a list that overflowed, and for a batch of lists.
+        """
+        if np.ndim(self.count):
+            raise ValueError(
+                f"a batch of {np.shape(self.count)} spike lists: take one, jax.tree.map(lambda x: x[0], y)"
+            )
+        if message := self.problem():
+            raise ValueError(message)
+        count = int(self.count)
+        # Multiples of dt, rounded to the last digits that mean something: 3 * 0.1 is printed as 0.3.
+        return np.round(np.asarray(self.steps)[:count] * self.dt, 9), np.asarray(self.neurons)[:count]
+
+    def raster(self) -> np.ndarray:
+        """The same spikes as a raster of booleans, shape (length, n). Errors as in `numpy`."""
+        self.numpy()
+        raster, count = np.zeros((self.length, self.n), bool), int(self.count)
+        raster[np.asarray(self.steps)[:count] - int(self.start) - 1, np.asarray(self.neurons)[:count]] = True
+        return raster
+
+    def problem(self) -> str:
+        """What is wrong with the list, in one line: empty if nothing is."""
+        most = int(np.max(self.count))
+        if most <= self.capacity:
+            return ""
+        return f"there were {most} spikes, but the list has room for {self.capacity}: give events={most} or more"
+
+
+def counts(spikes: Spikes) -> Float[Array, " n"]:
+    """How often each neuron spiked; NaN if the list overflowed."""
+    there = jnp.arange(spikes.capacity, dtype=jnp.int32) < spikes.count
+    one: Any = there.astype(jnp.result_type(float))
+    found = jnp.zeros(spikes.n, one.dtype).at[jnp.asarray(spikes.neurons)].add(one, mode="drop")
+    return jnp.where(spikes.overflow, jnp.nan, found)

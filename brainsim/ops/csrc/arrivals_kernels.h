@@ -1,0 +1,233 @@
+// Loops over a sparse matrix whose synapses have delays, delivered at arrival; nothing here knows of XLA.
+//
+// The synapses of presynaptic neuron i are sorted by delay: those of slot d, which all have the delay steps[d], are its
+// segment indptr[i, d] .. indptr[i, d + 1], by postsynaptic neuron. What arrives in step k left in steps k - steps[d]:
+// the spikes of these steps are rows of `history`, a ring in which step j is row j mod n_rows. So a step reads, of every
+// neuron that spiked lately, one segment, and adds it into one vector that stays in the cache.
+//
+// `hints` list for each row of the ring the neurons whose value may not be zero: a count, then as many numbers. A count
+// that does not fit means that the list is not there, and the row itself is searched. A hint does no more than save that
+// search: the values are those of `history`.
+//
+// Whatever the index arrays hold, no loop leaves its buffers: see csr_kernels.h.
+
+#ifndef BRAINSIM_ARRIVALS_KERNELS_H_
+#define BRAINSIM_ARRIVALS_KERNELS_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "csr_kernels.h"
+
+namespace brainsim {
+
+struct Delayed {
+  const int32_t* indices;
+  const int32_t* indptr;  // [n_pre, n_slots + 1]
+  const int32_t* steps;   // [n_slots]
+  int64_t nnz, n_pre, n_slots, n_post, n_rows, hint_size;
+
+  const int32_t* pointer(int64_t pre, int64_t slot) const { return indptr + pre * (n_slots + 1) + slot; }
+  int64_t row(int64_t k, int64_t slot) const {
+    const int64_t r = (k - steps[slot]) % n_rows;
+    return r < 0 ? r + n_rows : r;
+  }
+  int32_t clamp(int32_t position, int32_t low) const {
+    return std::max(low, std::min(position, static_cast<int32_t>(nnz)));
+  }
+};
+
+// Postsynaptic neurons first .. first + size: what one thread takes care of.
+struct Part {
+  int64_t first, size;
+};
+
+template <typename T>
+struct Segment {
+  const int32_t* pointer;
+  T value;
+  int32_t begin, end;
+};
+
+constexpr int64_t kSegments = 256;      // collected at a time, on the stack
+constexpr int64_t kDataAhead = 8;       // from the segment delivered to the one whose synapses are fetched,
+constexpr int64_t kPointersAhead = 24;  // and to the one whose bounds are fetched
+
+// Calls `found(pre)` for every neuron whose value in `row` is not zero, ascending.
+template <typename T, typename Found>
+inline void search(const T* row, int64_t n, Found found) {
+  int64_t i = 0;
+  for (; i + kBlock <= n; i += kBlock) {
+    if (all_zero<kBlock>(row + i)) continue;
+    for (int64_t part = i; part < i + kBlock; part += kPart) {
+      if (all_zero<kPart>(row + part)) continue;
+      for (int64_t j = part; j < part + kPart; ++j)
+        if (magnitude_bits(row[j]) != 0) found(j);
+    }
+  }
+  for (; i < n; ++i)
+    if (magnitude_bits(row[i]) != 0) found(i);
+}
+
+// Calls `found(pre, value)` for every spike of a row of the ring.
+template <typename T, typename Found>
+inline void spikes_of(const T* row, const int32_t* hints, const Delayed& m, Found found) {
+  const int64_t count = m.hint_size > 0 ? hints[0] : -1;
+  if (count < 0 || count >= m.hint_size) return search(row, m.n_pre, [&](int64_t pre) { found(pre, row[pre]); });
+  for (int64_t i = 1; i <= count; ++i) {
+    const int64_t pre = hints[i];
+    if (pre >= 0 && pre < m.n_pre && magnitude_bits(row[pre]) != 0) found(pre, row[pre]);
+  }
+}
+
+// The list of hints of a row: [size], a count, and the neurons if they fit.
+template <typename T>
+void compact(const T* row, int64_t n, int64_t size, int32_t* hints) {
+  if (size == 0) return;
+  int64_t count = 0;
+  search(row, n, [&](int64_t pre) {
+    if (++count < size) hints[count] = static_cast<int32_t>(pre);
+  });
+  for (int64_t i = count + 1; i < size; ++i) hints[i] = 0;
+  hints[0] = static_cast<int32_t>(count);
+}
+
+// The first entry of the sorted indices[begin .. end) that is not below `post`, searched from `guess` on.
+inline int32_t lower_bound(const int32_t* indices, int32_t begin, int32_t end, int64_t post, int32_t guess) {
+  int32_t low = begin, high = end, step = 8;  // all before `low` are below, none from `high` on is
+  guess = std::max(begin, std::min(guess, end));
+  if (guess < end && indices[guess] < post) {
+    low = guess + 1;
+    while (low + step < high && indices[low + step] < post) low += step + 1, step *= 2;
+    high = std::min<int64_t>(high, int64_t{low} + step);
+  } else {
+    high = guess;
+    while (high - step > low && indices[high - step] >= post) high -= step, step *= 2;
+    low = std::max<int64_t>(low, int64_t{high} - step);
+  }
+  while (low < high) {
+    const int32_t middle = low + (high - low) / 2;
+    const bool below = indices[middle] < post;
+    low = below ? middle + 1 : low;
+    high = below ? high : middle;
+  }
+  return low;
+}
+
+template <typename T, bool kWeighted>
+inline void add_segment(const int32_t* BRAINSIM_RESTRICT indices, int32_t begin, int32_t end, T value, Part part,
+                        const T* BRAINSIM_RESTRICT weights, T* BRAINSIM_RESTRICT out) {
+  const uint32_t first = static_cast<uint32_t>(part.first), size = static_cast<uint32_t>(part.size);
+  T* BRAINSIM_RESTRICT mine = out + part.first;
+  const auto add = [&](uint32_t post, int32_t j) {
+    const uint32_t at = post - first;
+    if (at < size) mine[at] += kWeighted ? weights[j] * value : value;
+  };
+  int32_t j = begin;
+  for (; j + 4 <= end; j += 4) {  // two indices with each load, as in csr_kernels.h
+    uint64_t pairs[2];
+    std::memcpy(pairs, indices + j, sizeof(pairs));
+    for (int32_t k = 0; k < 2; ++k) {
+      add(static_cast<uint32_t>(pairs[k]), j + 2 * k);
+      add(static_cast<uint32_t>(pairs[k] >> 32), j + 2 * k + 1);
+    }
+  }
+  for (; j < end; ++j) add(static_cast<uint32_t>(indices[j]), j);
+}
+
+// out[post] += sum over slots and spikes of value * weight, for the neurons of `part`.
+template <typename T, bool kWeighted>
+void arrivals(const Delayed& m, int64_t k, const T* BRAINSIM_RESTRICT history, const int32_t* hints,
+              const T* BRAINSIM_RESTRICT weights, Part part, T* BRAINSIM_RESTRICT out) {
+  Segment<T> segments[kSegments];
+  int64_t n = 0;
+  const bool whole = part.first == 0 && part.size == m.n_post;
+  double lower = 0.5, upper = 0.5;  // where in a segment this part began and ended, lately
+
+  const auto fetch = [&](Segment<T>& s) {
+    s.begin = m.clamp(s.pointer[0], 0);
+    s.end = m.clamp(s.pointer[1], s.begin);
+    int32_t begin = s.begin, size = s.end - s.begin;
+    if (!whole) {  // and half a cache line on both sides, for the search
+      const int32_t before = std::max(0, static_cast<int32_t>(lower * size) - 8);
+      size = std::min(size, static_cast<int32_t>(upper * size) + 8) - before;
+      begin += before;
+    }
+    prefetch(m.indices + begin, int64_t{4} * size);
+    if (kWeighted) prefetch(weights + begin, static_cast<int64_t>(sizeof(T)) * size);
+  };
+  const auto deliver = [&] {
+    for (int64_t i = 0; i < std::min(n, kPointersAhead); ++i) BRAINSIM_PREFETCH(segments[i].pointer);
+    for (int64_t i = 0; i < std::min(n, kDataAhead); ++i) fetch(segments[i]);
+    for (int64_t i = 0; i < n; ++i) {
+      if (i + kPointersAhead < n) BRAINSIM_PREFETCH(segments[i + kPointersAhead].pointer);
+      if (i + kDataAhead < n) fetch(segments[i + kDataAhead]);
+      int32_t begin = segments[i].begin, end = segments[i].end;
+      const int32_t size = end - begin;
+      if (!whole && size > 0) {
+        const int32_t from = begin;
+        begin = lower_bound(m.indices, from, end, part.first, from + static_cast<int32_t>(lower * size));
+        end = lower_bound(m.indices, begin, end, part.first + part.size, from + static_cast<int32_t>(upper * size));
+        lower += 0.125 * (static_cast<double>(begin - from) / size - lower);
+        upper += 0.125 * (static_cast<double>(end - from) / size - upper);
+      }
+      add_segment<T, kWeighted>(m.indices, begin, end, segments[i].value, part, weights, out);
+    }
+    n = 0;
+  };
+
+  for (int64_t slot = 0; slot < m.n_slots; ++slot) {
+    const int64_t r = m.row(k, slot);
+    spikes_of(history + r * m.n_pre, hints + r * m.hint_size, m, [&](int64_t pre, T value) {
+      segments[n++] = {m.pointer(pre, slot), value, 0, 0};
+      if (n == kSegments) deliver();
+    });
+  }
+  deliver();
+}
+
+// out[row, pre] = sum over the synapses of `pre` that look at this row in step k of weight * values[post]: the transpose
+// of `arrivals` with respect to the history. For presynaptic neurons first .. last; other rows are 0.
+template <typename T, bool kWeighted>
+void arrivals_gather(const Delayed& m, int64_t k, const T* BRAINSIM_RESTRICT values, const T* BRAINSIM_RESTRICT weights,
+                     int64_t first, int64_t last, T* BRAINSIM_RESTRICT out) {
+  const auto term = [&](int32_t j) {
+    const uint32_t post = static_cast<uint32_t>(m.indices[j]);
+    if (post >= static_cast<uint32_t>(m.n_post)) return T{0};
+    return kWeighted ? weights[j] * values[post] : values[post];
+  };
+  for (int64_t r = 0; r < m.n_rows; ++r) std::fill(out + r * m.n_pre + first, out + r * m.n_pre + last, T{0});
+  for (int64_t pre = first; pre < last; ++pre) {
+    for (int64_t slot = 0; slot < m.n_slots; ++slot) {
+      const int32_t begin = m.clamp(m.pointer(pre, slot)[0], 0), end = m.clamp(m.pointer(pre, slot)[1], begin);
+      T sum[4] = {0, 0, 0, 0};  // four chains of additions: one would wait for itself
+      int32_t j = begin;
+      for (; j + 4 <= end; j += 4)
+        for (int32_t i = 0; i < 4; ++i) sum[i] += term(j + i);
+      for (; j < end; ++j) sum[0] += term(j);
+      if (begin < end) out[m.row(k, slot) * m.n_pre + pre] += (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    }
+  }
+}
+
+// out[synapse] += value of the spike that arrives at it in step k * values[post]: the transpose with respect to the
+// weights, of one vector of a batch.
+template <typename T>
+void arrivals_outer(const Delayed& m, int64_t k, const T* BRAINSIM_RESTRICT history, const int32_t* hints,
+                    const T* BRAINSIM_RESTRICT values, T* BRAINSIM_RESTRICT out) {
+  for (int64_t slot = 0; slot < m.n_slots; ++slot) {
+    const int64_t r = m.row(k, slot);
+    spikes_of(history + r * m.n_pre, hints + r * m.hint_size, m, [&](int64_t pre, T value) {
+      const int32_t begin = m.clamp(m.pointer(pre, slot)[0], 0), end = m.clamp(m.pointer(pre, slot)[1], begin);
+      for (int32_t j = begin; j < end; ++j) {
+        const uint32_t post = static_cast<uint32_t>(m.indices[j]);
+        if (post < static_cast<uint32_t>(m.n_post)) out[j] += value * values[post];
+      }
+    });
+  }
+}
+
+}  // namespace brainsim
+
+#endif  // BRAINSIM_ARRIVALS_KERNELS_H_
