@@ -52,6 +52,7 @@ from .synapses import (
     AllToAll as AllToAll,
     AlphaConductance as AlphaConductance,
     AlphaCurrent as AlphaCurrent,
+    Convolution as Convolution,
     DelayedCSR as DelayedCSR,
     DeltaConductance as DeltaConductance,
     DeltaCurrent as DeltaCurrent,
@@ -59,6 +60,7 @@ from .synapses import (
     Diagonal as Diagonal,
     ExpConductance as ExpConductance,
     ExpCurrent as ExpCurrent,
+    FanOut as FanOut,
     FixedInDegree as FixedInDegree,
     FixedOutDegree as FixedOutDegree,
     FixedProbability as FixedProbability,
@@ -68,5 +70,7 @@ from .synapses import (
     LearnableDelays as LearnableDelays,
     Normal as Normal,
     OneToOne as OneToOne,
+    Procedural as Procedural,
+    Regenerated as Regenerated,
     Uniform as Uniform,
 )

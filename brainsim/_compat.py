@@ -103,3 +103,8 @@ def define_cpu_lowering(
         return mlir.lower_fun(call, multiple_results=False)(ctx, *operands)
 
     mlir.register_lowering(primitive, lower, platform="cpu")
+
+
+def define_cpu_call(primitive: Primitive, call: Callable[..., Any]) -> None:
+    """Lowers `primitive` on CPUs to `call(*operands, **params)`, which may call FFI targets with attributes."""
+    mlir.register_lowering(primitive, mlir.lower_fun(call, multiple_results=False), platform="cpu")
