@@ -1,6 +1,7 @@
 """Event-driven operators: sparse products whose work is proportional to the spikes, not to the synapses."""
 
 from ._arrivals import arrivals as arrivals, spike_list as spike_list
+from ._carry import carry_weights as carry_weights
 from ._csr import csr_matvec as csr_matvec, csr_outer as csr_outer, csr_rmatvec as csr_rmatvec
 from ._events import append_events as append_events, empty_events as empty_events
 from ._library import backend as backend

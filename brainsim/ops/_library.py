@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 
 # Equal to `brainsim_abi()` of the library that belongs to these sources (csrc/csr.cc): change both together.
-_ABI = "6"
+_ABI = "7"
 _FILE = {"darwin": "libbrainsim_kernels.dylib", "win32": "brainsim_kernels.dll"}.get(
     sys.platform, "libbrainsim_kernels.so"
 )
@@ -23,6 +23,9 @@ _TARGETS = (
     "brainsim_csr_gather",
     "brainsim_csr_gather_unit",
     "brainsim_csr_outer",
+    "brainsim_csr_gather_relevant",
+    "brainsim_csr_gather_relevant_unit",
+    "brainsim_csr_accumulate",
     "brainsim_phi1",
     "brainsim_poisson",
     "brainsim_bernoulli",
