@@ -7,10 +7,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ._dynamics import AbstractNeuron, AbstractNode, AbstractReceptor
 from ._solver import Exact, ExponentialEuler, Prepared, structure
+from ._surrogate import AbstractCompactSurrogate
 from ._typing import Param, State, as_float, get, put, variables
 
 
@@ -215,6 +216,16 @@ class Population(AbstractNode):
         rest = jnp.maximum(state.refractory - 1, 0)
         refractory = jnp.where(spiked, jnp.round(self.neuron.t_ref / dt).astype(jnp.int32), rest)
         return PopulationState(neuron, receptors, refractory, state.key), spikes
+
+    def relevant(self, before: PopulationState, after: PopulationState, spikes: Array) -> Bool[Array, " n"] | None:
+        """Which `spikes` of the step from `before` to `after` may have a derivative; None if all may.
+
+        The guard is that of the jump, since neurons that reset have spiked, and those count in any case.
+        """
+        if not isinstance(self.neuron.surrogate, AbstractCompactSurrogate):
+            return None
+        near = self.neuron.surrogate.support(self.neuron.guard(after.neuron)) & (before.refractory == 0)
+        return near | (spikes != 0)
 
     # --- noise -------------------------------------------------------------------------------------------------------
 

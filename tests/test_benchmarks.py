@@ -17,6 +17,7 @@ TINY = {
     "brunel.py": "--sizes 50 --peers none --duration 5 --runs 1",
     "operators.py": "--cases tiny --calls 2 --runs 1",
     "compile.py": "--peers none --runs 1",
+    "gradient.py": "--neurons 40 --steps 20 40 --runs 1",
     "sweep.py": "--sets 2 --neurons 40 --duration 5 --runs 1",
 }
 
