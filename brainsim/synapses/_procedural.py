@@ -125,7 +125,7 @@ class Procedural(AbstractRule):
     ```
     """
 
-    rule: AbstractRule
+    rule: FixedProbability | FixedOutDegree | FixedInDegree
 
     def __init__(self, rule: AbstractRule):
         if not isinstance(rule, FixedProbability | FixedOutDegree | FixedInDegree):
