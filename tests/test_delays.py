@@ -217,6 +217,7 @@ def outcome(net, duration=30.0):
     return result["v"].mean(), result.spikes["P"].sum()
 
 
+@pytest.mark.slow
 def test_equals_a_projection_for_each_delay(x64):
     """Value and gradient: one projection with many delays beside one projection for each of them."""
     pre, post, weight, delay = random_list()
@@ -343,6 +344,7 @@ def test_split_run_is_bitwise_one_run(x32):
     assert whole.spikes["E"].sum() > 40
 
 
+@pytest.mark.slow
 def test_batch_of_networks(x64):
     """vmap over the weights of a bundle, and over states with their histories and steps."""
     pre, post, weight, delay = random_list()
@@ -419,6 +421,7 @@ def test_whole_delays_are_those_of_delayed_csr(x64):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recurrence", [False, True])
 def test_delays_are_recovered_by_gradient_descent(recurrence, x64):
     """From the currents that a pulse of spikes causes, in a feed-forward and in a recurrent network."""
