@@ -160,7 +160,8 @@ class Population(AbstractNode):
 
     def prepare(self, solver, *, dt):
         y = self._rest()
-        args = Flow(jnp.zeros(self.n, jax.tree.leaves(y)[0].dtype), jnp.zeros(self.n, bool))
+        # One value for all: where parameters are alike, too, one propagator serves all neurons.
+        args = Flow(jnp.zeros((), jax.tree.leaves(y)[0].dtype), jnp.zeros((), bool))
         field = lambda y: self.vector_field(0.0, y, args)
         if solver is None:
             affine = not self.noise and not any(structure(field, y)[1])
@@ -174,7 +175,7 @@ class Population(AbstractNode):
         propagator = lambda args: Prepared(solver, solver.init(diffrax.ODETerm(self.vector_field), 0.0, dt, y, args))
         if not self._others_follow_held(structure(field, y)[0], y):
             return propagator(args)
-        return _Switched(propagator(args), propagator(args._replace(refractory=jnp.ones(self.n, bool))))
+        return _Switched(propagator(args), propagator(args._replace(refractory=jnp.ones((), bool))))
 
     def _others_follow_held(self, depends: list[set[int]], y: Cell) -> bool:
         """Whether a variable that flows during refractoriness depends on one that is held meanwhile."""
