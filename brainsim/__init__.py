@@ -21,6 +21,7 @@ from ._simulate import simulate as simulate
 from ._solver import Exact as Exact, ExponentialEuler as ExponentialEuler
 from ._spikes import Spikes as Spikes
 from ._surrogate import (
+    AbstractCompactSurrogate as AbstractCompactSurrogate,
     AbstractSurrogate as AbstractSurrogate,
     ArcTan as ArcTan,
     FastSigmoid as FastSigmoid,

@@ -73,7 +73,7 @@ def test_weights_and_probability_of_the_balanced_networks(x32):
 @pytest.mark.slow
 @pytest.mark.parametrize("name, duration", [("cuba", 1000.0), ("coba_hh", 500.0)])
 def test_balanced_networks_against_brian2(name, duration, x32):
-    """The mean over three seeds within three standard errors of the difference from Brian2's six."""
+    """The mean over three seeds within three standard errors of the difference from Brian2's ten or twelve."""
     expected = load("brian2_networks")[name]
     runs = [spikes(getattr(bs.networks, name)(key=jax.random.key(s)), duration, s)[0] for s in range(3)]
     for pop, label in (("E", "exc"), ("I", "inh")):

@@ -1,6 +1,6 @@
 """Sparse networks of excitatory and inhibitory cells in self-sustained irregular activity: COBA, CUBA, COBA-HH."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxtyping import Array
@@ -153,7 +153,7 @@ def _network(
     n_e: int,
     n_i: int,
     cell: AbstractNeuron,
-    receptors: dict[str, AbstractReceptor],
+    receptors: Mapping[str, AbstractReceptor],
     start: Any,
     w_e: Any,
     w_i: Any,
@@ -164,7 +164,7 @@ def _network(
     """Excitatory and inhibitory cells of one kind, each with the same probability of a connection to any other."""
     p = min(80.0 / (n_e + n_i), 1.0) if p is None else p
     initial = start if isinstance(start, dict) else dict(v=start)
-    population = lambda n: Population(n, cell, receptors, initial)
+    population = lambda n: Population(n, cell, dict(receptors), initial)
     wire = lambda pre, post, weight: Projection(pre, post, FixedProbability(p, weight=weight), delay=delay)
     return Network(
         dict(E=population(n_e), I=population(n_i)),

@@ -1,6 +1,7 @@
 """Event-driven operators: sparse products whose work is proportional to the spikes, not to the synapses."""
 
 from ._arrivals import arrivals as arrivals, spike_list as spike_list
+from ._carry import carry_weights as carry_weights
 from ._csr import csr_matvec as csr_matvec, csr_outer as csr_outer, csr_rmatvec as csr_rmatvec
 from ._dense import (
     ConvolutionShape as ConvolutionShape,

@@ -1,10 +1,11 @@
 """The event-driven product with a sparse matrix in compressed rows (CSR), and its transposes."""
 
+import functools as ft
 from typing import TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from . import _csr_narrow as narrow, _csr_primitives as primitives
 
@@ -12,7 +13,13 @@ Index: TypeAlias = Int[Array | np.ndarray, " n"]
 
 
 def csr_matvec(
-    spikes: ArrayLike, weight: ArrayLike, indices: Index, indptr: Index, n_post: int
+    spikes: ArrayLike,
+    weight: ArrayLike,
+    indices: Index,
+    indptr: Index,
+    n_post: int,
+    *,
+    relevant: Bool[Array, " pre"] | None = None,
 ) -> Float[Array, " post"]:
     r"""The events that spikes cause: a sparse matrix in compressed rows, applied from the left to a spike vector.
 
@@ -31,6 +38,8 @@ def csr_matvec(
         contributes nothing, so it may serve as padding.
     - `indptr`: where each row starts and the last one ends, int32 [pre + 1]. Synapses after the last row are padding.
     - `n_post`: the number of postsynaptic neurons.
+    - `relevant`: which spikes have a derivative, bool [pre]; default all. It changes no value: reverse mode leaves out
+        the others, so its cost is proportional to the synapses of these. Their derivative must be zero further up.
 
     **Raises:** `ValueError` if shapes or types do not fit.
 
@@ -43,7 +52,13 @@ def csr_matvec(
     ```
     """
     spikes, weight = _checked("csr_matvec", "spikes", spikes, weight, indices, indptr, len(indptr) - 1)
-    return _apply(primitives.scatter, spikes, weight, indices, indptr, n_post)
+    if relevant is None:
+        return _apply(primitives.scatter, spikes, weight, indices, indptr, n_post)
+    if relevant.shape != spikes.shape or relevant.dtype != bool:
+        raise ValueError(
+            f"csr_matvec: relevant is {relevant.dtype}{list(relevant.shape)}, expected bool{list(spikes.shape)}"
+        )
+    return _apply(primitives.scatter, spikes, weight, indices, indptr, n_post, relevant)
 
 
 def csr_rmatvec(values: ArrayLike, weight: ArrayLike, indices: Index, indptr: Index) -> Float[Array, " pre"]:
@@ -110,10 +125,14 @@ def _checked(name, role, x, weight, indices, indptr, size):
     return x, weight
 
 
-def _apply(primitive, x, weight, indices, indptr, n_out):
+def _apply(primitive, x, weight, indices, indptr, n_out, relevant=None):
     """A product of one vector. A weight common to all synapses stays outside: a sum of spikes, times the weight."""
-    if weight.ndim and weight.dtype != x.dtype:
-        primitive = narrow.scatter if primitive is primitives.scatter else narrow.gather
+    mask = [] if relevant is None else [relevant[None, None]]
+    if weight.ndim and weight.dtype != x.dtype:  # these have no masked form, and a mask only saves work
+        primitive, mask = narrow.scatter if primitive is primitives.scatter else narrow.gather, []
+        bind = ft.partial(primitive.bind, n_out=n_out)
+    else:
+        bind = ft.partial(primitive.bind, n_out=n_out, masked=bool(mask))
     if weight.ndim == 0:
-        return weight.astype(x.dtype) * primitive.bind(x[None, None], indices, indptr, n_out=n_out)[0, 0]
-    return primitive.bind(x[None, None], weight[None], indices, indptr, n_out=n_out)[0, 0]
+        return weight.astype(x.dtype) * bind(x[None, None], indices, indptr, *mask)[0, 0]
+    return bind(x[None, None], weight[None], indices, indptr, *mask)[0, 0]

@@ -165,6 +165,9 @@ class CSR(AbstractConnectivity):
     def __call__(self, spikes):
         return ops.csr_matvec(spikes, self.weight, self.indices, self.indptr, self.n_post)
 
+    def from_relevant(self, spikes, relevant):
+        return ops.csr_matvec(spikes, self.weight, self.indices, self.indptr, self.n_post, relevant=relevant)
+
     def as_dense(self):
         return jnp.zeros((self.n_pre, self.n_post), self.weight.dtype).at[self.pre, self.indices].add(self.weight)
 

@@ -1,0 +1,221 @@
+// Random counts of point processes: Poisson and Bernoulli numbers, each a function of (key, step, neuron) only.
+//
+// Neuron i of a step has its own 32-bit words of the counter-based generator Philox 4x32-10 (Salmon et al. 2011,
+// doi:10.1145/2063384.2063405). A word w becomes the number of thresholds that it reaches, #{k : w >= 2^32 P(X <= k)}:
+// inversion of the distribution function, whose probabilities are right to 2^-32. A mean above 16 is split into equal
+// parts, whose counts add up. `ops/_poisson.py` has the same in plain JAX, and gives the same integers.
+
+
+#ifndef BRAINSIM_POISSON_KERNELS_H_
+#define BRAINSIM_POISSON_KERNELS_H_
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#define BRAINSIM_DISPATCH 1
+#include <immintrin.h>
+#else
+#define BRAINSIM_DISPATCH 0
+#endif
+
+namespace brainsim {
+
+constexpr int kLanes = 8, kWords = 4, kBlock = kLanes * kWords;  // neurons served by 8 counters of 4 words each
+constexpr int kRounds = 10;
+constexpr uint32_t kM0 = 0xD2511F53u, kM1 = 0xCD9E8D57u, kW0 = 0x9E3779B9u, kW1 = 0xBB67AE85u;
+constexpr double kTwo32 = 4294967296.0;
+constexpr int64_t kEnd = int64_t{1} << 32;  // above every word
+constexpr double kMostPerDraw = 16.0, kLargest = 65536.0;
+constexpr int kMostThresholds = 128;  // P(X > 60) is below 2^-32 at a mean of 16
+
+enum class Process : uint32_t { kPoisson = 0, kBernoulli = 1 };
+
+struct Stream {
+  uint32_t key0, key1, step;
+  Process process;
+};
+
+// What turns a word into a count, for one mean.
+struct Table {
+  uint32_t thresholds[kMostThresholds];
+  int size = 0;
+  int64_t draws = 1;
+  bool valid = true;
+};
+
+// The mean of each of the equal parts of a mean, and their number; 0 if it is none that is served.
+inline int64_t split(double mean) {
+  if (!(mean >= 0.0 && mean <= kLargest)) return 0;
+  return std::max<int64_t>(1, static_cast<int64_t>(std::ceil(mean / kMostPerDraw)));
+}
+
+// A probability as a threshold of 32-bit words. Far fewer bits than a double has: that its last ones may differ between
+// programs does not matter.
+inline int64_t fixed(double probability) { return static_cast<int64_t>(probability * kTwo32 + 0.5); }
+
+struct Reciprocals {
+  double of[kMostThresholds] = {0};  // of k + 1
+  constexpr Reciprocals() {
+    for (int k = 0; k < kMostThresholds; ++k) of[k] = 1.0 / (k + 1);
+  }
+};
+inline constexpr Reciprocals kReciprocals;
+
+inline Table table(double mean, Process process) {
+  Table t;
+  if (process == Process::kBernoulli) {
+    t.valid = mean >= 0.0;
+    const int64_t threshold = t.valid && mean <= 1.0 ? fixed(1.0 - mean) : 0;
+    if (threshold < kEnd) t.thresholds[t.size++] = static_cast<uint32_t>(threshold);
+    return t;
+  }
+  t.draws = split(mean);
+  t.valid = t.draws > 0;
+  if (!t.valid) return t;
+  const double part = mean / static_cast<double>(t.draws);
+  double p = std::exp(-part), sum = p;
+  for (int k = 0; k < kMostThresholds && fixed(sum) < kEnd; ++k) {
+    t.thresholds[t.size++] = static_cast<uint32_t>(fixed(sum));
+    p = p * part * kReciprocals.of[k];
+    sum = sum + p;
+  }
+  return t;
+}
+
+// The words of the 32 neurons of one block: word w of counter l serves neuron 8 w + l.
+inline void words(const Stream& s, uint32_t block, uint32_t draw, uint32_t* out) {
+  for (uint32_t l = 0; l < kLanes; ++l) {
+    uint32_t c0 = block * kLanes + l, c1 = s.step, c2 = draw, c3 = static_cast<uint32_t>(s.process);
+    uint32_t k0 = s.key0, k1 = s.key1;
+    for (int round = 0; round < kRounds; ++round) {
+      const uint64_t a = static_cast<uint64_t>(kM0) * c0, b = static_cast<uint64_t>(kM1) * c2;
+      c0 = static_cast<uint32_t>(b >> 32) ^ c1 ^ k0, c1 = static_cast<uint32_t>(b);
+      c2 = static_cast<uint32_t>(a >> 32) ^ c3 ^ k1, c3 = static_cast<uint32_t>(a);
+      k0 += kW0, k1 += kW1;
+    }
+    out[l] = c0, out[kLanes + l] = c1, out[2 * kLanes + l] = c2, out[3 * kLanes + l] = c3;
+  }
+}
+
+// The counts of one block whose neurons share a mean.
+inline void block_of_one_mean(const Stream& s, const Table& t, uint32_t block, int32_t* counts) {
+  std::fill_n(counts, kBlock, 0);
+  for (int64_t draw = 0; draw < t.draws; ++draw) {
+    uint32_t w[kBlock];
+    words(s, block, static_cast<uint32_t>(draw), w);
+    for (int i = 0; i < kBlock; ++i)
+      for (int k = 0; k < t.size; ++k) counts[i] += w[i] >= t.thresholds[k];
+  }
+}
+
+#if BRAINSIM_DISPATCH
+#define BRAINSIM_AVX2 __attribute__((target("avx2")))
+
+// The low and the high halves of eight products of 32-bit numbers.
+BRAINSIM_AVX2 inline void product(__m256i a, __m256i m, __m256i* low, __m256i* high) {
+  const __m256i even = _mm256_mul_epu32(a, m), odd = _mm256_mul_epu32(_mm256_srli_epi64(a, 32), m);
+  *low = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA);
+  *high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA);
+}
+
+BRAINSIM_AVX2 inline __m256i all(uint32_t value) { return _mm256_set1_epi32(static_cast<int>(value)); }
+
+// `block_of_one_mean`, eight counters at a time.
+BRAINSIM_AVX2 inline void wide_block_of_one_mean(const Stream& s, const Table& t, uint32_t block, int32_t* counts) {
+  const __m256i m0 = all(kM0), m1 = all(kM1), lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  __m256i sum[kWords];
+  for (__m256i& x : sum) x = all(static_cast<uint32_t>(t.size * t.draws));
+  for (int64_t draw = 0; draw < t.draws; ++draw) {
+    __m256i c[kWords] = {_mm256_add_epi32(all(block * kLanes), lane), all(s.step), all(static_cast<uint32_t>(draw)),
+                         all(static_cast<uint32_t>(s.process))};
+    uint32_t k0 = s.key0, k1 = s.key1;
+    for (int round = 0; round < kRounds; ++round) {
+      __m256i low0, high0, low1, high1;
+      product(c[0], m0, &low0, &high0);
+      product(c[2], m1, &low1, &high1);
+      c[0] = _mm256_xor_si256(high1, _mm256_xor_si256(c[1], all(k0)));
+      c[2] = _mm256_xor_si256(high0, _mm256_xor_si256(c[3], all(k1)));
+      c[1] = low1, c[3] = low0;
+      k0 += kW0, k1 += kW1;
+    }
+    // Signed numbers are compared: hence the flipped sign bits. A word below a threshold takes 1 from the full count.
+    for (__m256i& x : c) x = _mm256_xor_si256(x, all(0x80000000u));
+    for (int k = 0; k < t.size; ++k) {
+      const __m256i threshold = all(t.thresholds[k] ^ 0x80000000u);
+      for (int j = 0; j < kWords; ++j) sum[j] = _mm256_add_epi32(sum[j], _mm256_cmpgt_epi32(threshold, c[j]));
+    }
+  }
+  for (int j = 0; j < kWords; ++j) _mm256_storeu_si256(reinterpret_cast<__m256i*>(counts + j * kLanes), sum[j]);
+}
+#endif
+
+// The same thresholds as in `table`, one after the other until one is above the word.
+inline int32_t count_of(uint32_t word, double part, double p) {
+  double sum = p;
+  for (int k = 0; k < kMostThresholds; ++k) {
+    const int64_t threshold = fixed(sum);
+    if (static_cast<int64_t>(word) < threshold) return k;
+    p = p * part * kReciprocals.of[k];
+    sum = sum + p;
+  }
+  return kMostThresholds;
+}
+
+template <typename T>
+void block_of_many_means(const Stream& s, const T* means, uint32_t block, int64_t n, T* out) {
+  uint32_t w[kBlock], more[kBlock];
+  words(s, block, 0, w);
+  for (int64_t i = 0; i < n; ++i) {
+    const double mean = static_cast<double>(means[i]);
+    if (s.process == Process::kBernoulli) {
+      const bool hit = mean >= 1.0 || static_cast<int64_t>(w[i]) >= fixed(1.0 - mean);
+      out[i] = mean >= 0.0 ? static_cast<T>(hit) : static_cast<T>(NAN);
+      continue;
+    }
+    const int64_t draws = split(mean);
+    const double part = mean / static_cast<double>(std::max<int64_t>(draws, 1)), p = std::exp(-part);
+    int64_t count = draws > 0 ? count_of(w[i], part, p) : 0;
+    for (int64_t j = 1; j < draws; ++j) {
+      words(s, block, static_cast<uint32_t>(j), more);
+      count += count_of(more[i], part, p);
+    }
+    out[i] = draws > 0 ? static_cast<T>(count) : static_cast<T>(NAN);
+  }
+}
+
+template <typename T, void (*kBlockOfOneMean)(const Stream&, const Table&, uint32_t, int32_t*)>
+void fill(const Stream& s, const T* means, int64_t n_means, int64_t n, T* out) {
+  Table t = table(static_cast<double>(means[0]), s.process);
+  T current = means[0];
+  for (int64_t start = 0; start < n; start += kBlock) {
+    const int64_t size = std::min<int64_t>(kBlock, n - start);
+    const auto block = static_cast<uint32_t>(start / kBlock);
+    T* to = out + start;
+    if (n_means != 1) {
+      const T* first = means + start;
+      if (!std::all_of(first, first + size, [&](T m) { return m == first[0]; })) {
+        block_of_many_means<T>(s, first, block, size, to);
+        continue;
+      }
+      if (first[0] != current) t = table(static_cast<double>(current = first[0]), s.process);
+    }
+    int32_t counts[kBlock];
+    if (t.valid) kBlockOfOneMean(s, t, block, counts);
+    for (int64_t i = 0; i < size; ++i) to[i] = t.valid ? static_cast<T>(counts[i]) : static_cast<T>(NAN);
+  }
+}
+
+template <typename T>
+void run(const Stream& s, const T* means, int64_t n_means, int64_t n, T* out) {
+#if BRAINSIM_DISPATCH
+  static const bool has_wide = __builtin_cpu_supports("avx2");
+  if (has_wide) return fill<T, wide_block_of_one_mean>(s, means, n_means, n, out);
+#endif
+  fill<T, block_of_one_mean>(s, means, n_means, n, out);
+}
+
+}  // namespace brainsim
+
+#endif  // BRAINSIM_POISSON_KERNELS_H_
