@@ -399,6 +399,17 @@ def test_a_network_like_any_other(x32):
     assert spikes.sum() > 50 and (spikes == run(bs.CSR.from_dense(connect.as_dense()))).all()
 
 
+def test_fan_out_with_delays_of_single_synapses(x32):
+    """Wherever a list of synapses is needed, it is compressed rows."""
+    fan_out = bs.FanOut(2.0, FAN % 9, 9)
+    assert_close(fan_out.as_csr().as_dense(), fan_out.as_dense())
+    cell = bs.Population(9, bs.LIF(), dict(exc=bs.ExpCurrent(tau=5.0)))
+    rule, late = bs.FixedOutDegree(3, weight=2.0), lambda rng, n: rng.choice([0.5, 1.0], n)
+    net = bs.Network(dict(E=cell), [bs.Projection("E", "E.exc", rule, delay=late)], key=jax.random.key(0))
+    assert net.synapses("E->E.exc").delay.shape == (27,)
+    assert bs.LearnableDelays(fan_out, 0.5, max_delay=1.0).n_post == 9
+
+
 # ---- errors and the sanitisers
 
 
