@@ -25,10 +25,20 @@ def balanced(model: Balanced) -> tuple[dict, list]:
 
     import brainsim as bs
 
-    cell = bs.LIF(
-        c=model.c, tau=model.c / model.g_l, v_rest=model.e_l, v_th=model.v_th, v_reset=model.v_reset,
-        t_ref=model.t_ref,
-    )  # fmt: skip
+    low, high = model.v_low, model.v_high
+    if model.g_na:
+        cell: Any = bs.HHTraub(
+            c=model.c, g_l=model.g_l, e_l=model.e_l, g_na=model.g_na, e_na=model.e_na, g_k=model.g_k, e_k=model.e_k,
+            v_t=model.v_t,
+        )  # fmt: skip
+        mean, sd = model.v_mean, model.v_sd
+        start: dict = dict(v=lambda key, n: mean + sd * jax.random.normal(key, (n,)), m=0.0, h=0.0, n=0.0)
+    else:
+        cell = bs.LIF(
+            c=model.c, tau=model.c / model.g_l, v_rest=model.e_l, v_th=model.v_th, v_reset=model.v_reset,
+            t_ref=model.t_ref,
+        )  # fmt: skip
+        start = dict(v=lambda key, n: jax.random.uniform(key, (n,), minval=low, maxval=high))
     if model.conductances:
         receptors: dict = dict(
             exc=bs.ExpConductance(tau=model.tau_e, e_rev=model.e_e),
@@ -36,8 +46,6 @@ def balanced(model: Balanced) -> tuple[dict, list]:
         )
     else:
         receptors = dict(exc=bs.ExpCurrent(tau=model.tau_e), inh=bs.ExpCurrent(tau=model.tau_i))
-    low, high = model.v_low, model.v_high
-    start = dict(v=lambda key, n: jax.random.uniform(key, (n,), minval=low, maxval=high))
     wiring = dict(
         exc=bs.FixedProbability(model.p, weight=model.w_e), inh=bs.FixedProbability(model.p, weight=model.w_i)
     )

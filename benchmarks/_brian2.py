@@ -22,6 +22,21 @@ dv/dt = (g_l * (e_l - v) + g_e * (e_e - v) + g_i * (e_i - v) + current) / c : vo
 dg_e/dt = -g_e / tau_e : siemens
 dg_i/dt = -g_i / tau_i : siemens
 """
+CHANNELS = """
+dv/dt = (g_l * (e_l - v) + g_e * (e_e - v) + g_i * (e_i - v)
+         - g_na * m**3 * h * (v - e_na) - g_k * n**4 * (v - e_k)) / c : volt
+dm/dt = alpha_m * (1 - m) - beta_m * m : 1
+dn/dt = alpha_n * (1 - n) - beta_n * n : 1
+dh/dt = alpha_h * (1 - h) - beta_h * h : 1
+dg_e/dt = -g_e / tau_e : siemens
+dg_i/dt = -g_i / tau_i : siemens
+alpha_m = 0.32 * 4 / exprel((13 - v / mV + v_t / mV) / 4) / ms : Hz
+beta_m = 0.28 * 5 / exprel((v / mV - v_t / mV - 40) / 5) / ms : Hz
+alpha_h = 0.128 * exp((17 - v / mV + v_t / mV) / 18) / ms : Hz
+beta_h = 4 / (1 + exp((40 - v / mV + v_t / mV) / 5)) / ms : Hz
+alpha_n = 0.032 * 5 / exprel((15 - v / mV + v_t / mV) / 5) / ms : Hz
+beta_n = 0.5 * exp((10 - v / mV + v_t / mV) / 40) / ms : Hz
+"""
 CURRENTS = """
 dv/dt = (g_l * (e_l - v) + g_e + g_i + current) / c : volt (unless refractory)
 dg_e/dt = -g_e / tau_e : amp
@@ -29,7 +44,7 @@ dg_i/dt = -g_i / tau_i : amp
 """
 UNITS = dict(
     c=b2.pF, g_l=b2.nS, e_l=b2.mV, v_th=b2.mV, v_reset=b2.mV, t_ref=b2.ms, tau_e=b2.ms, tau_i=b2.ms, e_e=b2.mV,
-    e_i=b2.mV, current=b2.pA, delay=b2.ms,
+    e_i=b2.mV, current=b2.pA, delay=b2.ms, g_na=b2.nS, g_k=b2.nS, e_na=b2.mV, e_k=b2.mV, v_t=b2.mV,
 )  # fmt: skip
 
 
@@ -38,11 +53,15 @@ def balanced(model: Balanced, method: str) -> tuple[b2.Network, b2.SpikeMonitor]
     namespace = {name: getattr(model, name) * unit for name, unit in UNITS.items()}
     weight_unit = b2.nS if model.conductances else b2.pA
     namespace |= dict(w_e=model.w_e * weight_unit, w_i=model.w_i * weight_unit)
-    neurons = b2.NeuronGroup(
-        model.neurons, CONDUCTANCES if model.conductances else CURRENTS, method=method, threshold="v > v_th",
-        reset="v = v_reset", refractory=namespace["t_ref"], namespace=namespace,
-    )  # fmt: skip
-    neurons.v = f"({model.v_low} + {model.v_high - model.v_low} * rand()) * mV"
+    if model.g_na:  # a spike is an upward crossing
+        equations, jump = CHANNELS, dict(refractory="v > v_th")
+        start = f"({model.v_mean} + {model.v_sd} * randn()) * mV"
+    else:
+        equations = CONDUCTANCES if model.conductances else CURRENTS
+        jump = dict(reset="v = v_reset", refractory=namespace["t_ref"])
+        start = f"({model.v_low} + {model.v_high - model.v_low} * rand()) * mV"
+    neurons = b2.NeuronGroup(model.neurons, equations, method=method, threshold="v > v_th", namespace=namespace, **jump)
+    neurons.v = start
     network = b2.Network(neurons)
     for source, on_spike in ((neurons[: model.n_e], "g_e += w_e"), (neurons[model.n_e :], "g_i += w_i")):
         synapses = b2.Synapses(source, neurons, on_pre=on_spike, delay=namespace["delay"], namespace=namespace)
@@ -100,7 +119,7 @@ def build(args) -> tuple[b2.SpikeMonitor, Path]:
 
 
 def main() -> None:
-    args = _worker.arguments(__doc__, METHODS, ["float64", "float32"], ["coba", "cuba", "brunel"])
+    args = _worker.arguments(__doc__, METHODS, ["float64", "float32"], ["coba", "cuba", "coba_hh", "brunel"])
     _worker.pin(args.core)
     with _worker.measured() as built:
         monitor, directory = build(args)

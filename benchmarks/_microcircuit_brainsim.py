@@ -27,7 +27,7 @@ def main() -> None:
     last: dict[str, Any] = {}
 
     def simulate(duration: float) -> Any:
-        state = dict(state=last["run"].state) if "run" in last else dict(key=jax.random.key(args.seed))
+        state: dict[str, Any] = dict(state=last["run"].state) if "run" in last else dict(key=jax.random.key(args.seed))
         return jax.block_until_ready(bs.simulate(net, duration, 0.1, inputs, record, **state))
 
     def run() -> dict:

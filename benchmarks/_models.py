@@ -32,6 +32,15 @@ class Balanced:
     delay: float = 0.1
     v_low: float = -60.0  # initial voltages are uniform in between
     v_high: float = -50.0
+    v_mean: float = -65.0  # normal with this mean if the cells are Hodgkin-Huxley's
+    v_sd: float = 5.0
+    g_na: float = (
+        0.0  # sodium and potassium channels of Traub and Miles: Hodgkin-Huxley cells, at first with closed gates
+    )
+    g_k: float = 0.0
+    e_na: float = 50.0
+    e_k: float = -90.0
+    v_t: float = -63.0
     dt: float = 0.1
 
     @property
@@ -107,7 +116,15 @@ Model: TypeAlias = Balanced | Brunel | Layers
 MODELS: dict[str, Model] = dict(
     coba=Balanced(),
     cuba=Balanced(name="cuba", conductances=False, e_l=-49.0, current=0.0, w_e=16.2, w_i=-90.0),
+    coba_hh=Balanced(
+        name="coba_hh",
+        v_th=-20.0,
+        t_ref=0.0,
+        current=0.0,
+        g_na=20_000.0,
+        g_k=6_000.0,
+    ),
     brunel=Brunel(),
     layers=Layers(),
 )
-"""COBA and CUBA: Vogels & Abbott (2005), in the form of Brette et al. (2007), benchmarks 1 and 2; Brunel (2000)."""
+"""COBA, CUBA and COBA-HH: benchmarks 1 to 3 of Brette et al. (2007), after Vogels & Abbott (2005); Brunel (2000)."""

@@ -13,16 +13,22 @@ with _worker.measured() as imports:
 
 
 def balanced(model: Balanced):
-    """The cells of COBA or CUBA, wired."""
-    common = dict(
-        C_m=model.c, E_L=model.e_l, V_th=model.v_th, V_reset=model.v_reset, t_ref=model.t_ref, I_e=model.current,
-        tau_syn_ex=model.tau_e, tau_syn_in=model.tau_i,
-    )  # fmt: skip
-    if model.conductances:
-        cells = nest.Create("iaf_cond_exp", model.neurons, dict(common, g_L=model.g_l, E_ex=model.e_e, E_in=model.e_i))
+    """The cells of COBA, CUBA or COBA-HH, wired."""
+    common = dict(C_m=model.c, E_L=model.e_l, I_e=model.current, tau_syn_ex=model.tau_e, tau_syn_in=model.tau_i)
+    conductances = dict(g_L=model.g_l, E_ex=model.e_e, E_in=model.e_i)
+    jump = dict(V_th=model.v_th, V_reset=model.v_reset, t_ref=model.t_ref)
+    if model.g_na:
+        channels = dict(
+            g_Na=model.g_na, g_K=model.g_k, E_Na=model.e_na, E_K=model.e_k, V_T=model.v_t, Act_m=0.0, Inact_h=0.0,
+            Act_n=0.0,
+        )  # fmt: skip
+        cells = nest.Create("hh_cond_exp_traub", model.neurons, common | conductances | channels)
+    elif model.conductances:
+        cells = nest.Create("iaf_cond_exp", model.neurons, common | conductances | jump)
     else:
-        cells = nest.Create("iaf_psc_exp", model.neurons, dict(common, tau_m=model.c / model.g_l))
-    cells.V_m = nest.random.uniform(model.v_low, model.v_high)
+        cells = nest.Create("iaf_psc_exp", model.neurons, common | jump | dict(tau_m=model.c / model.g_l))
+    uniform, normal = nest.random.uniform(model.v_low, model.v_high), nest.random.normal(model.v_mean, model.v_sd)
+    cells.V_m = normal if model.g_na else uniform
     for sources, weight in ((cells[: model.n_e], model.w_e), (cells[model.n_e :], -abs(model.w_i))):
         nest.Connect(
             sources,
@@ -48,7 +54,7 @@ def brunel(model: Brunel):
 
 
 def main() -> None:
-    args = _worker.arguments(__doc__, ["rkf45", "exact"], ["float64"], ["coba", "cuba", "brunel"])
+    args = _worker.arguments(__doc__, ["rkf45", "exact"], ["float64"], ["coba", "cuba", "coba_hh", "brunel"])
     _worker.pin(args.core)
     model = args.model
     nest.set_verbosity("M_ERROR")

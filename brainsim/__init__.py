@@ -21,6 +21,7 @@ from ._simulate import simulate as simulate
 from ._solver import Exact as Exact, ExponentialEuler as ExponentialEuler
 from ._spikes import Spikes as Spikes
 from ._surrogate import (
+    AbstractCompactSurrogate as AbstractCompactSurrogate,
     AbstractSurrogate as AbstractSurrogate,
     ArcTan as ArcTan,
     FastSigmoid as FastSigmoid,
@@ -52,6 +53,7 @@ from .synapses import (
     AllToAll as AllToAll,
     AlphaConductance as AlphaConductance,
     AlphaCurrent as AlphaCurrent,
+    Convolution as Convolution,
     DelayedCSR as DelayedCSR,
     DeltaConductance as DeltaConductance,
     DeltaCurrent as DeltaCurrent,
@@ -59,6 +61,7 @@ from .synapses import (
     Diagonal as Diagonal,
     ExpConductance as ExpConductance,
     ExpCurrent as ExpCurrent,
+    FanOut as FanOut,
     FixedInDegree as FixedInDegree,
     FixedOutDegree as FixedOutDegree,
     FixedProbability as FixedProbability,
@@ -68,5 +71,7 @@ from .synapses import (
     LearnableDelays as LearnableDelays,
     Normal as Normal,
     OneToOne as OneToOne,
+    Procedural as Procedural,
+    Regenerated as Regenerated,
     Uniform as Uniform,
 )

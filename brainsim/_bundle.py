@@ -15,7 +15,7 @@ from ._compat import is_traced
 from ._dynamics import AbstractConnectivity
 from ._projection import Fused, PerSynapse, Projection
 from .ops._merge import Block, adopt, merge, merge_order
-from .synapses import CSR, DelayedCSR, Dense, Diagonal, FromArrays, Full
+from .synapses import CSR, DelayedCSR, Dense, Diagonal, FanOut, FromArrays, Full
 from .synapses._delays import delays_of, rounded_delays
 from .synapses._draw import seed_of
 
@@ -125,6 +125,8 @@ def compressed(name: str, connect: AbstractConnectivity) -> CSR:
     n_pre, n_post = connect.n_pre, connect.n_post
     if isinstance(connect, CSR):
         return connect
+    if isinstance(connect, FanOut):
+        return connect.as_csr()
     if isinstance(connect, Diagonal):
         return CSR(connect.weight, np.arange(n_pre), np.arange(n_pre + 1), n_pre, n_post)
     if isinstance(connect, Full) and not connect.autapses:
@@ -133,7 +135,7 @@ def compressed(name: str, connect: AbstractConnectivity) -> CSR:
     if isinstance(connect, Full | Dense):
         weight = connect.weight.ravel() if isinstance(connect, Dense) else connect.weight
         return CSR(weight, np.tile(np.arange(n_post), n_pre), np.arange(n_pre + 1) * n_post, n_pre, n_post)
-    raise ValueError(f"projection {name!r}: delays of single synapses need a CSR, Diagonal, Dense or Full, "
+    raise ValueError(f"projection {name!r}: delays of single synapses need a CSR, FanOut, Diagonal, Dense or Full, "
                      f"not {type(connect).__name__}")  # fmt: skip
 
 

@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax._src.core import trace_state_clean
 from jax.core import ShapedArray as ShapedArray, Tracer
-from jax.extend.core import Primitive as Primitive
-from jax.interpreters import ad, batching, mlir, xla
+from jax.extend.core import Literal, Primitive as Primitive
+from jax.interpreters import ad, batching, mlir, partial_eval, xla
 
 Zero = ad.Zero
 is_undefined_primal = ad.is_undefined_primal
@@ -43,30 +44,64 @@ def cpu_options() -> dict[str, bool]:
 def define_primitive(
     name: str,
     *,
-    abstract: Callable[..., ShapedArray],
+    abstract: Callable[..., ShapedArray | Sequence[ShapedArray]],
     reference: Callable[..., Any],
     jvp: Callable[..., Any],
-    transpose: Callable[..., Sequence[Any]],
-    batch: Callable[..., tuple[Any, int]],
+    transpose: Callable[..., Sequence[Any]] | None = None,
+    batch: Callable[..., tuple[Any, Any]] | None = None,
+    multiple_results: bool = False,
 ) -> Primitive:
-    """A primitive with one result, known to all of JAX's transformations; `reference` computes it on any platform.
+    """A primitive, known to all of JAX's transformations; `reference` computes it on any platform.
 
     **Arguments:** the rules, each taking the primitive's static parameters as keywords.
 
     - `abstract(*avals)`: the shape and type of the result.
     - `reference(*operands)`: the result, in plain JAX.
     - `jvp(primals, tangents)`: the result and its tangent; a tangent may be a `Zero`.
-    - `transpose(cotangent, *operands)`: one cotangent or None for each operand.
-    - `batch(operands, dims)`: the batched result and its batch axis.
+    - `transpose(cotangent, *operands)`: one cotangent or None for each operand; not for one that is never linear.
+    - `batch(operands, dims)`: the batched result and its batch axis; default: of an elementwise operation.
+
+    There is one result, or, with `multiple_results`, a list of them, and of their tangents, cotangents and batch axes.
     """
     primitive = Primitive(name)
+    primitive.multiple_results = multiple_results
     primitive.def_impl(ft.partial(xla.apply_primitive, primitive))
     primitive.def_abstract_eval(abstract)
-    mlir.register_lowering(primitive, mlir.lower_fun(reference, multiple_results=False))
+    mlir.register_lowering(primitive, mlir.lower_fun(reference, multiple_results=multiple_results))
     ad.primitive_jvps[primitive] = jvp
-    ad.primitive_transposes[primitive] = transpose
-    batching.primitive_batchers[primitive] = batch
+    if transpose is not None:
+        ad.primitive_transposes[primitive] = transpose
+    batching.primitive_batchers[primitive] = batch or ft.partial(_batch_elementwise, primitive)
     return primitive
+
+
+def _batch_elementwise(primitive: Primitive, operands: Sequence[Any], dims: Sequence[Any], **params: Any):
+    size = next(x.shape[d] for x, d in zip(operands, dims, strict=True) if d is not None)
+    front = [
+        jnp.broadcast_to(x, (size, *x.shape)) if d is None else jnp.moveaxis(x, d, 0)
+        for x, d in zip(operands, dims, strict=True)
+    ]
+    return primitive.bind(*front, **params), 0
+
+
+def define_dce(primitive: Primitive, rule: Callable[..., tuple[list[bool], Any]]) -> None:
+    """What is left of an equation of `primitive` if some results are not used: `rule(used, equation)`.
+
+    It returns which operands are used, and the new equation, or None.
+    """
+    partial_eval.dce_rules[primitive] = rule
+
+
+def is_literal(atom: Any) -> bool:
+    """Whether an operand in a jaxpr is a constant that is written there."""
+    return isinstance(atom, Literal)
+
+
+def evaluate(eqn: Any, values: Sequence[Any]) -> list[Any]:
+    """The results of an equation of a jaxpr for operands with these values."""
+    with eqn.ctx.manager:
+        results = eqn.primitive.bind(*values, **eqn.primitive.get_bind_params(eqn.params))
+    return list(results) if eqn.primitive.multiple_results else [results]
 
 
 def define_cpu_lowering(
@@ -76,30 +111,39 @@ def define_cpu_lowering(
     *,
     batch_axes: Callable[[int], Sequence[int]] | None = None,
     aliases: dict[int, int] | None = None,
+    operands: Callable[..., Sequence[Any]] = lambda *arrays, **_: arrays,
 ) -> None:
     """Lowers `primitive` on CPUs to the FFI target that `kernel(*avals, **params)` names; or to `reference` if none.
 
     Batch axes of length one are not handed to the target: XLA keeps a loop's arrays in place only if their shape is
     the same inside and outside of the call. `batch_axes(number of operands)` says how many of each operand's axes are
     batch axes, by default all but the last; `aliases` maps operands to results that may share their memory.
+    `operands(*arrays, **params)` are those that the target takes, default all.
     """
     plain = mlir.lower_fun(reference, multiple_results=False)
 
-    def lower(ctx, *operands, **params):
+    def lower(ctx, *values, **params):
         name = None if kernel is None else kernel(*ctx.avals_in, **params)
         if name is None:
-            return plain(ctx, *operands, **params)
+            return plain(ctx, *values, **params)
         out = ctx.avals_out[0]
-        axes = [x.ndim - 1 for x in ctx.avals_in] if batch_axes is None else batch_axes(len(operands))
+        taken = operands(*ctx.avals_in, **params)
+        axes = [x.ndim - 1 for x in taken] if batch_axes is None else batch_axes(len(taken))
         leading = min(max(axes), out.ndim - 1)
-        single = all(n == 1 for x, a in zip((*ctx.avals_in, out), (*axes, leading), strict=True) for n in x.shape[:a])
+        single = all(n == 1 for x, a in zip((*taken, out), (*axes, leading), strict=True) for n in x.shape[:a])
 
         def call(*arrays):
+            arrays = operands(*arrays, **params)
             if single:
                 arrays = [x.reshape(x.shape[a:]) for x, a in zip(arrays, axes, strict=True)]
             result = jax.ShapeDtypeStruct(out.shape[leading:] if single else out.shape, out.dtype)
             return jax.ffi.ffi_call(name, result, input_output_aliases=aliases)(*arrays).reshape(out.shape)
 
-        return mlir.lower_fun(call, multiple_results=False)(ctx, *operands)
+        return mlir.lower_fun(call, multiple_results=False)(ctx, *values)
 
     mlir.register_lowering(primitive, lower, platform="cpu")
+
+
+def define_cpu_call(primitive: Primitive, call: Callable[..., Any]) -> None:
+    """Lowers `primitive` on CPUs to `call(*operands, **params)`, which may call FFI targets with attributes."""
+    mlir.register_lowering(primitive, mlir.lower_fun(call, multiple_results=False), platform="cpu")

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ._typing import Param, State
 
@@ -78,6 +78,10 @@ class AbstractConnectivity(eqx.Module):
     @abstractmethod
     def __call__(self, spikes: Float[Array, " pre"]) -> Float[Array, " post"]:
         """The events that `spikes` cause: `spikes @ self.as_dense()`."""
+
+    def from_relevant(self, spikes: Float[Array, " pre"], relevant: Bool[Array, " pre"]) -> Float[Array, " post"]:
+        """`self(spikes)`, if only `relevant` spikes have a derivative: reverse mode may leave out the others."""
+        return self(spikes)
 
     @abstractmethod
     def as_dense(self) -> Float[Array, "pre post"]:

@@ -1,10 +1,12 @@
 """What ``brainsim info`` says: versions, devices, and what computes the event-driven operators."""
 
 import importlib.metadata
+import inspect
 import platform
 from typing import Any
 
 _PACKAGES = ("brainsim", "jax", "jaxlib", "equinox", "diffrax", "optax", "numpy")
+_PLAIN = ("procedural_synapses",)  # operators without a compiled kernel
 _OPTIONAL = {"matplotlib": "plot", "pynwb": "io", "zarr": "io", "nitime": "demo"}
 
 
@@ -21,10 +23,10 @@ def backend() -> dict[str, Any]:
 
     here = jax.default_backend()
     kernels = ops.backend() if here == "cpu" else "jax"  # the compiled kernels are for CPUs
-    operators = sorted(name for name in vars(ops) if not name.startswith("_") and name != "backend")
+    operators = sorted(name for name, x in vars(ops).items() if inspect.isfunction(x) and name != "backend")
     return {
         "kernels": kernels,
-        "operators": {name: kernels for name in operators if callable(getattr(ops, name))},
+        "operators": {name: "jax" if name in _PLAIN else kernels for name in operators},
         "devices": [str(device) for device in jax.devices()],
         "float": "float64" if jax.config.jax_enable_x64 else "float32",  # pyright: ignore[reportAttributeAccessIssue]
     }
@@ -55,7 +57,7 @@ def lines(found: dict[str, Any]) -> list[str]:
     text = [f"{name:<10} {version}" for name, version in found["versions"].items()]
     text += ["", f"{'machine':<10} {found['machine']}", f"{'devices':<10} {', '.join(back['devices'])}"]
     text += [f"{'precision':<10} {back['float']}", f"{'kernels':<10} {back['kernels']}"]
-    text += [f"  {name:<12} {meaning.get(kind, kind)}" for name, kind in back["operators"].items()]
+    text += [f"  {name:<20} {meaning.get(kind, kind)}" for name, kind in back["operators"].items()]
     text += [""]
     for name, version in found["optional"].items():
         text.append(f"{name:<10} {version or f'''not installed (pip install 'brainsim[{_OPTIONAL[name]}]')'''}")

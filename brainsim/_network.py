@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from . import ops
 from ._bundle import Synapses, bundled, grouped, part, synapses
 from ._dynamics import AbstractDelayed, AbstractNode, AbstractRule, Past
 from ._population import Population, PopulationState
 from ._projection import Fused, Projection
+from ._surrogate import AbstractCompactSurrogate
 from .synapses import DelayedCSR
 
 
@@ -23,11 +24,14 @@ class NetworkState(NamedTuple):
     than a step; else those of as many steps as the longest delay has, shape (steps, n), step k in row k mod steps.
     `lists[name]` has the neurons that spiked in each of these steps, for populations whose synapses differ in delay:
     shape (steps, size), each an `ops.spike_list`.
+    `relevant[name]`, for populations whose surrogate has compact support, says which of them may have a derivative;
+    reverse mode takes that of the others to be zero.
     """
 
     populations: dict[str, PopulationState]
     history: dict[str, Float[Array, "*delay n"]]
     lists: dict[str, Int[Array, "delay size"]]
+    relevant: dict[str, Bool[Array, "*delay n"]]
 
 
 class Prepared(NamedTuple):
@@ -195,7 +199,9 @@ class Network(AbstractNode):
         history = {name: jnp.zeros(shape(name, steps), dtype(name)) for name, steps in longest.items()}
         size = lambda name: 1 + max(_LISTED, self.populations[name].n // 16)
         lists = {name: jnp.zeros((longest[name], size(name)), jnp.int32) for name in longest if name in late}
-        return NetworkState(populations, history, lists)
+        compact = lambda name: isinstance(self.populations[name].neuron.surrogate, AbstractCompactSurrogate)
+        relevant = {name: jnp.ones(x.shape, bool) for name, x in history.items() if compact(name)}
+        return NetworkState(populations, history, lists, relevant)
 
     def prepare(self, solver, *, dt):
         delayed = {n: p.connect for n, p in self.projections.items() if isinstance(p.connect, AbstractDelayed)}
@@ -221,7 +227,10 @@ class Network(AbstractNode):
             if name in solver.delayed:
                 _arrive(arriving, p.post, solver.delayed[name](past[p.pre], dt=dt))
             elif not isinstance(p.connect, Fused):
-                _arrive(arriving, p.post, p.connect(_row(state.history[p.pre], k - p.steps(dt))))
+                left, relevant = k - p.steps(dt), state.relevant.get(p.pre)
+                sent = _row(state.history[p.pre], left)
+                events = p.connect(sent) if relevant is None else p.connect.from_relevant(sent, _row(relevant, left))
+                _arrive(arriving, p.post, events)
         for post, events in self._bundled_events(past, dt).items():
             _arrive(arriving, post, events)
         stepped = {
@@ -231,7 +240,9 @@ class Network(AbstractNode):
         spikes = {name: s for name, (_, s) in stepped.items()}
         history = {name: _set_row(h, k, spikes[name]) for name, h in state.history.items()}
         lists = {name: _set_row(x, k, ops.spike_list(spikes[name], x.shape[1])) for name, x in state.lists.items()}
-        return NetworkState({name: s for name, (s, _) in stepped.items()}, history, lists), spikes
+        of = lambda name: self.populations[name].relevant(state.populations[name], stepped[name][0], spikes[name])
+        relevant = {name: _set_row(x, k, of(name)) for name, x in state.relevant.items()}
+        return NetworkState({name: s for name, (s, _) in stepped.items()}, history, lists, relevant), spikes
 
     def _bundled_events(self, past: dict[str, Past], dt: float) -> dict[str, Array]:
         """The events that bundles deliver, by `"population.receptor"`: each adds to one vector, in place."""
@@ -251,14 +262,14 @@ def _arrive(arriving: dict[str, dict[str, Array]], post: str, events: Array) -> 
     there[receptor] = there[receptor] + events if receptor in there else events
 
 
-def _row(history: Float[Array, "*delay n"], k: Array) -> Float[Array, " n"]:
+def _row(history: Array, k: Array) -> Array:
     if history.ndim == 1:
         return history
     length = history.shape[0]
     return jax.lax.dynamic_index_in_dim(history, jax.lax.rem(k + length, jnp.asarray(length, k.dtype)), keepdims=False)
 
 
-def _set_row(history: Array, k: Array, spikes: Array) -> Array:
+def _set_row(history: Array, k: Array, spikes: Any) -> Array:
     if history.ndim == 1:
         return spikes
     length = jnp.asarray(history.shape[0], k.dtype)

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .ops import _phi1 as ops_phi1
+from ._compat import Zero
+from .ops._phi1 import define_phi1
 
 
 class _Format(NamedTuple):
@@ -43,13 +44,14 @@ def phi1_times(z: Float[Array, "..."], x: Float[Array, "..."]) -> Float[Array, "
     return _plain_phi1_times(z, x)
 
 
-@jax.custom_jvp
 def phi1_times_large(z: Float[Array, "..."], x: Float[Array, "..."]) -> Float[Array, "..."]:
     """`phi1_times`, by a compiled kernel where there is one and the arrays are large: for a z that varies all the time.
 
     A z that does not, XLA computes once, outside of the loop; it cannot do so with a kernel.
     """
-    return ops_phi1.phi1_times(z, x, _plain_phi1_times)
+    if z.shape != x.shape:
+        return phi1_times(z, x)
+    return _phi1_times_large.bind(z, x)
 
 
 def _plain_phi1_times(z: Float[Array, "..."], x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -80,12 +82,17 @@ def _phi1_times_jvp(primals, tangents):
     return phi1_times(z, x), phi1_times(z, dx) + x * _phi1_slope(z) * dz
 
 
-@phi1_times_large.defjvp
 def _phi1_times_large_jvp(primals, tangents):
     # Tangents only multiply: reverse mode transposes what is done to them, and a kernel has no transpose.
     (z, x), (dz, dx) = primals, tangents
-    average = phi1_times_large(z, jnp.ones_like(z))
-    return average * x, average * dx + x * _phi1_slope(z) * dz
+    average = _phi1_times_large.bind(z, jnp.ones_like(z))
+    terms = [] if isinstance(dx, Zero) else [average * dx]
+    if not isinstance(dz, Zero):
+        terms.append(x * _phi1_slope(z) * dz)
+    return average * x, sum(terms[1:], terms[0])
+
+
+_phi1_times_large = define_phi1(_plain_phi1_times, _phi1_times_large_jvp)
 
 
 def _phi1_slope(z: Float[Array, "..."]) -> Float[Array, "..."]:

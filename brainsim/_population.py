@@ -7,10 +7,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ._dynamics import AbstractNeuron, AbstractNode, AbstractReceptor
 from ._solver import Exact, ExponentialEuler, Prepared, structure
+from ._surrogate import AbstractCompactSurrogate
 from ._typing import Param, State, as_float, get, put, variables
 
 
@@ -159,7 +160,8 @@ class Population(AbstractNode):
 
     def prepare(self, solver, *, dt):
         y = self._rest()
-        args = Flow(jnp.zeros(self.n, jax.tree.leaves(y)[0].dtype), jnp.zeros(self.n, bool))
+        # One value for all: where parameters are alike, too, one propagator serves all neurons.
+        args = Flow(jnp.zeros((), jax.tree.leaves(y)[0].dtype), jnp.zeros((), bool))
         field = lambda y: self.vector_field(0.0, y, args)
         if solver is None:
             affine = not self.noise and not any(structure(field, y)[1])
@@ -173,7 +175,7 @@ class Population(AbstractNode):
         propagator = lambda args: Prepared(solver, solver.init(diffrax.ODETerm(self.vector_field), 0.0, dt, y, args))
         if not self._others_follow_held(structure(field, y)[0], y):
             return propagator(args)
-        return _Switched(propagator(args), propagator(args._replace(refractory=jnp.ones(self.n, bool))))
+        return _Switched(propagator(args), propagator(args._replace(refractory=jnp.ones((), bool))))
 
     def _others_follow_held(self, depends: list[set[int]], y: Cell) -> bool:
         """Whether a variable that flows during refractoriness depends on one that is held meanwhile."""
@@ -215,6 +217,16 @@ class Population(AbstractNode):
         rest = jnp.maximum(state.refractory - 1, 0)
         refractory = jnp.where(spiked, jnp.round(self.neuron.t_ref / dt).astype(jnp.int32), rest)
         return PopulationState(neuron, receptors, refractory, state.key), spikes
+
+    def relevant(self, before: PopulationState, after: PopulationState, spikes: Array) -> Bool[Array, " n"] | None:
+        """Which `spikes` of the step from `before` to `after` may have a derivative; None if all may.
+
+        The guard is that of the jump, since neurons that reset have spiked, and those count in any case.
+        """
+        if not isinstance(self.neuron.surrogate, AbstractCompactSurrogate):
+            return None
+        near = self.neuron.surrogate.support(self.neuron.guard(after.neuron)) & (before.refractory == 0)
+        return near | (spikes != 0)
 
     # --- noise -------------------------------------------------------------------------------------------------------
 

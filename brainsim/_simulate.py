@@ -3,7 +3,7 @@
 import functools as ft
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -12,11 +12,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from ._compat import cpu_options, is_outermost
-from ._dynamics import AbstractNode
+from ._dynamics import AbstractConnectivity, AbstractNode
 from ._population import Population
 from ._record import Record, Result, Snapshot
 from ._typing import as_float, whole
 from .inputs import AbstractInput
+from .ops import carry_weights
 
 
 def simulate(
@@ -29,7 +30,7 @@ def simulate(
     state: Any = None,
     solver: Any = None,
     key: Array | None = None,
-    checkpoint: int | None = None,
+    checkpoint: int | Sequence[int] | None = None,
 ) -> Result:
     """Run `node` for `duration` ms in steps of `dt` ms; a pure function, to be jitted, differentiated and vmapped.
 
@@ -52,8 +53,10 @@ def simulate(
     - `solver`: a diffrax solver for all populations, or a dict by population. Default: `Exact()` where the flow is
       affine, else `ExponentialEuler()`.
     - `key`: `jax.random.key(seed)`, for noise and random initial values.
-    - `checkpoint`: for reverse-mode gradients, keep the state only every so many steps and compute the rest again;
-      default about the square root of the number of steps. It changes memory and time, not the result.
+    - `checkpoint`: for reverse-mode gradients, keep the state only every so many steps and compute the rest again; or
+      several such numbers, for blocks within blocks, each a multiple of the next. Default: about the square root of
+      the number of steps, above 4,096 steps two numbers, above 262,144 three, so that no more than about 64 states of
+      each are kept. Every further one costs the time of a run. It changes memory and time, not the result.
 
     **Returns:** a `Result`.
 
@@ -86,15 +89,15 @@ def advance(
     records: dict[str, Record],
     state: Snapshot,
     solver: Any = None,
-    checkpoint: int | None = None,
+    checkpoint: int | Sequence[int] | None = None,
 ) -> Result:
     """What `simulate` does once its arguments are checked; lists of spikes overflow without a word."""
     # Nobody differentiates an outermost run: one plain loop, which XLA compiles best, and its options.
     outermost = is_outermost()
     everys = {r.every for r in records.values()}
-    levels = _levels(everys, steps, steps if outermost and checkpoint is None else checkpoint)
+    levels, kept = _levels(everys, steps, steps if outermost and checkpoint is None else checkpoint)
     compiled = _optimised() if outermost else _plain
-    return compiled(node, steps, float(dt), inputs, records, state, solver, levels)
+    return compiled(node, steps, float(dt), inputs, records, state, solver, levels, 0 if outermost else kept)
 
 
 def program(
@@ -104,8 +107,8 @@ def program(
     everys = {r.every for r in records.values()}
     steps = max({2} | everys)
     rows = {name: x[:1].repeat(steps, 0) if eqx.is_array(x) and x.ndim == 2 else x for name, x in inputs.items()}
-    levels = _levels(everys, steps, steps)
-    return _plain.lower(node, steps, float(dt), rows, records, state, solver, levels).as_text()
+    levels, _ = _levels(everys, steps, steps)
+    return _plain.lower(node, steps, float(dt), rows, records, state, solver, levels, 0).as_text()
 
 
 def started(node: AbstractNode, dt: float, state: Any, key: Array | None) -> Snapshot:
@@ -124,6 +127,7 @@ def _run(
     state: Snapshot,
     solver: Any,
     levels: tuple[int, ...],
+    kept: int,
 ) -> Result:
     prepared = node.prepare(solver, dt=dt)
     sizes = node.inputs
@@ -131,11 +135,16 @@ def _run(
     steady = {name: x for name, x in inputs.items() if name not in series}
     dense = {name: r for name, r in records.items() if r.events is None}
 
-    def step(carry: tuple[Snapshot, dict[str, PyTree]], rows: dict[str, Array]) -> tuple[Any, dict[str, PyTree]]:
+    # The weights of synapses: reverse mode through a loop that carries them touches only those that were used.
+    arrays, rest = eqx.partition(node, _weights(node) if kept else False)
+    weights, tree = jax.tree.flatten(arrays)
+
+    def step(weights: list[Array], carry: tuple[Snapshot, dict[str, PyTree]], rows: dict[str, Array]) -> Any:
         (k, state), lists = carry
         now = {name: x.at(k, dt, sizes[name]) if isinstance(x, AbstractInput) else x for name, x in steady.items()}
         now |= {name: jnp.broadcast_to(x[0], (sizes[name],)) for name, x in rows.items()}
-        new, spikes = node.step(k, dt, state, now, prepared)
+        model: Any = eqx.combine(jax.tree.unflatten(tree, weights), rest)
+        new, spikes = model.step(k, dt, state, now, prepared)
         lists = {name: records[name].append(x, node, new, spikes, k + 1) for name, x in lists.items()}
         return (Snapshot(k + 1, new), lists), taken(1, new, spikes)
 
@@ -148,13 +157,19 @@ def _run(
         """Runs levels[i] steps, as a scan of blocks of levels[i + 1]."""
 
         def run(carry, rows):
+            state, carried = carry
             if i + 1 == len(levels):
-                return step(carry, rows)
-            carry, out = repeat(i + 1, carry, rows, levels[i])
-            return carry, {**out, **taken(levels[i], carry[0].node, None)}
+                if weights:
+                    (state, out), carried = carry_weights(step)(weights, carried, state, rows)
+                else:
+                    state, out = step([], state, rows)
+            else:
+                (state, carried), out = repeat(i + 1, (state, carried), rows, levels[i])
+                out = {**out, **taken(levels[i], state[0].node, None)}
+            return (state, carried), out
 
-        # Reverse mode keeps what enters a block of the longest level, and again what enters a step.
-        return jax.checkpoint(run, prevent_cse=False) if i in (0, len(levels) - 1) else run
+        # Reverse mode keeps what enters a block of the longest levels, and again what enters a step.
+        return jax.checkpoint(run, prevent_cse=False) if i < kept or i == len(levels) - 1 else run
 
     def repeat(i: int, carry: Any, rows: dict[str, Array], length: int) -> tuple[Any, dict[str, PyTree]]:
         """Scans whole blocks of level i over `length` steps; rows of records are joined along time."""
@@ -164,11 +179,12 @@ def _run(
         return carry, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), out)
 
     lists = {name: r.empty(node) for name, r in records.items() if r.events is not None}
-    final, done, parts = (state, lists), 0, []
+    final, carried, done, parts = (state, lists), weights, 0, []
     for i, length in enumerate(levels):  # whole blocks of the longest level, then of the next with what remains
         todo = (steps - done) // length * length
         if todo:
-            final, out = repeat(i, final, {name: x[done : done + todo] for name, x in series.items()}, todo)
+            chunk = {name: x[done : done + todo] for name, x in series.items()}
+            (final, carried), out = repeat(i, (final, carried), chunk, todo)
             parts.append(out)
             done += todo
     final, lists = final
@@ -180,6 +196,14 @@ def _run(
     return Result(joined, final, state.k.astype(jnp.result_type(float)) * dt, dt, every)
 
 
+def _weights(node: AbstractNode) -> Any:
+    """Which leaves of `node` hold one weight per synapse."""
+    connectivity = lambda x: isinstance(x, AbstractConnectivity)
+    vector = lambda x: eqx.is_inexact_array(x) and x.ndim == 1
+    mask = lambda x: jax.tree.map(vector, x) if connectivity(x) else False
+    return jax.tree.map(mask, node, is_leaf=connectivity)
+
+
 _plain = eqx.filter_jit(_run)
 
 
@@ -188,8 +212,11 @@ def _optimised() -> Callable[..., Result]:
     return eqx.filter_jit(_run, compiler_options=cpu_options())  # pyright: ignore[reportCallIssue]
 
 
-def _levels(everys: set[int], steps: int, checkpoint: int | None) -> tuple[int, ...]:
-    """Lengths of nested blocks of steps, each a multiple of the next, the last 1; the first is the checkpointed one."""
+_MOST = 64  # blocks within a block, if there is no need for more: what is kept of each is small beside the synapses
+
+
+def _levels(everys: set[int], steps: int, checkpoint: int | Sequence[int] | None) -> tuple[tuple[int, ...], int]:
+    """Lengths of nested blocks of steps, each a multiple of the next, the last 1; and how many are checkpointed."""
     chain = sorted({1} | everys)
     for short, long in itertools.pairwise(chain):
         if long % short:
@@ -197,18 +224,42 @@ def _levels(everys: set[int], steps: int, checkpoint: int | None) -> tuple[int, 
     if chain[-1] > steps:
         raise ValueError(f"nothing would be recorded: every = {chain[-1]}, but the run has {steps} steps")
     longest = chain[-1]
+    blocks = steps // longest
     if checkpoint is None:
-        # Two levels need least memory near the square root; a divisor of the number of steps makes one loop, not two.
-        blocks = steps // longest
-        divisors = [
-            d for d in range(1, blocks + 1) if blocks % d == 0 and d * d <= 16 * blocks and 16 * d * d >= blocks
-        ]
-        root = math.isqrt(blocks)
-        checkpoint = longest * min(divisors, key=lambda d: abs(math.log(d / max(root, 1))), default=max(root, 1))
-    if isinstance(checkpoint, bool) or not isinstance(checkpoint, int) or checkpoint < 1:
-        raise ValueError(f"checkpoint must be a positive whole number of steps, got {checkpoint!r}")
-    top = longest * max(1, round(checkpoint / longest))
-    return tuple(sorted({*chain, min(top, steps // longest * longest)}, reverse=True))
+        tops = [longest * size for size in _sizes(blocks)]
+    else:
+        given = [checkpoint] if isinstance(checkpoint, int) else list(checkpoint)
+        if not given or any(isinstance(x, bool) or not isinstance(x, int) or x < 1 for x in given):
+            raise ValueError(f"checkpoint must be a positive whole number of steps, got {checkpoint!r}")
+        if any(long % short for long, short in itertools.pairwise(given)):
+            raise ValueError(f"checkpoint: each number must be a multiple of the next, got {checkpoint!r}")
+        tops = [min(longest * max(1, round(x / longest)), blocks * longest) for x in given]
+    levels = tuple(sorted({*chain, *tops}, reverse=True))
+    return levels, len(set(tops))
+
+
+def _sizes(blocks: int) -> list[int]:
+    """Lengths of blocks within blocks, about equally many in each; divisors if possible, so that one loop runs all."""
+    depth = 2
+    while blocks > _MOST**depth:
+        depth += 1
+    if found := _divisors(blocks, depth):
+        return found
+    root = max(round(blocks ** (1 / depth)), 1)
+    return [root**k for k in range(depth - 1, 0, -1)]
+
+
+def _divisors(n: int, depth: int) -> list[int] | None:
+    """`depth` - 1 numbers, each a divisor of the one before and the first of n, by factors near n^(1/depth)."""
+    if depth == 1:
+        return []
+    target = n ** ((depth - 1) / depth)
+    small = [d for d in range(1, math.isqrt(n) + 1) if n % d == 0]
+    near = [d for d in {*small, *(n // d for d in small)} if target <= 4 * d and d <= 4 * target]
+    for d in sorted(near, key=lambda d: abs(math.log(d / target))):
+        if (rest := _divisors(d, depth - 1)) is not None:
+            return [d, *rest]
+    return None
 
 
 def named_records(node: AbstractNode, record: Mapping[str, Any] | None) -> dict[str, Record]:

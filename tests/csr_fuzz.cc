@@ -1,4 +1,4 @@
-// The loops of csr_kernels.h on valid and on wild patterns, for a build with the address and undefined-behaviour
+// The loops of csr_kernels.h and csr_gradients.h on valid and on wild patterns, for a build with the address and undefined-behaviour
 // sanitisers (tests/test_ops.py): every array is its own allocation, so an access out of bounds ends the program.
 
 #include <cmath>
@@ -6,6 +6,7 @@
 #include <memory>
 #include <random>
 
+#include "csr_gradients.h"
 #include "csr_kernels.h"
 
 template <typename T>
@@ -40,6 +41,18 @@ bool run(std::mt19937& rng, bool wild) {
   brainsim::gather<T, false>(rows, values.get(), static_cast<const T*>(nullptr), found.get());
   brainsim::gather<T, true>(rows, values.get(), weights.get(), found.get());
   brainsim::outer<T>(rows, batch, spikes.get(), values.get(), w.get());
+
+  auto relevant = array<bool>(n_pre, false);
+  auto some = array<T>(n_pre, NAN), total = array<T>(nnz, 1);
+  for (int64_t i = 0; i < n_pre; ++i) relevant[i] = draw(active) == 0;
+  brainsim::gather_relevant<T, false>(rows, values.get(), static_cast<const T*>(nullptr), relevant.get(), some.get());
+  brainsim::gather_relevant<T, true>(rows, values.get(), weights.get(), relevant.get(), some.get());
+  for (int64_t b = 0; b < batch; ++b)
+    brainsim::accumulate_outer<T>(rows, spikes.get() + b * n_pre, values.get() + b * n_post, total.get());
+  for (int64_t i = 0; i < n_pre; ++i)
+    if (some[i] != (relevant[i] ? found[i] : T(0))) return false;
+  for (int64_t j = 0; j < nnz && !wild; ++j)
+    if (total[j] != 1 + w[j]) return false;
 
   // Every result was written, and (of a valid pattern) the sums are those of a loop as plain as can be.
   for (int64_t j = 0; j < nnz; ++j)

@@ -13,9 +13,11 @@ SCRIPTS = sorted(path.name for path in FOLDER.glob("[a-z]*.py"))
 TINY = {
     "coba.py": "--sizes 40 80 --peers none --duration 5 --runs 1",
     "cuba.py": "--sizes 40 --peers none --duration 5 --runs 1",
+    "coba_hh.py": "--sizes 40 --peers none --duration 5 --runs 1",
     "brunel.py": "--sizes 50 --peers none --duration 5 --runs 1",
     "operators.py": "--cases tiny --calls 2 --runs 1",
     "compile.py": "--peers none --runs 1",
+    "gradient.py": "--neurons 40 --steps 20 40 --runs 1",
     "sweep.py": "--sets 2 --neurons 40 --duration 5 --runs 1",
 }
 

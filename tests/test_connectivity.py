@@ -12,6 +12,13 @@ import brainsim as bs
 N_PRE, N_POST = 9, 6
 
 
+def regenerated(rule, n_post=N_POST, same=False):
+    return bs.Procedural(rule).build(jax.random.key(3), N_PRE, n_post, same=same)
+
+
+FAN = np.array([1, 1, 4, 0, 2, 4, 1, 3, 0, 5, 3, 3, 1, 2, 5, 4, 3, 0]).reshape(N_PRE, 2)
+
+
 def csr(weight, n_post=N_POST):
     """A pattern with an empty row, an empty column and a duplicate."""
     pre, post = np.array([0, 0, 0, 1, 3, 4, 4, 8]), np.array([1, 1, 4, 0, 2, 4, 1, 3])
@@ -22,9 +29,22 @@ def csr(weight, n_post=N_POST):
 LAYOUTS = {
     "CSR": csr,
     "CSR, one weight": lambda weight: csr(lambda n: weight(1)[0]),
+    "FanOut": lambda weight: bs.FanOut(weight(18).reshape(N_PRE, 2), FAN, N_POST),
+    "FanOut, one weight": lambda weight: bs.FanOut(weight(1)[0], FAN, N_POST),
     "Dense": lambda weight: bs.Dense(weight(N_PRE * N_POST).reshape(N_PRE, N_POST)),
+    "Convolution": lambda weight: bs.Convolution(weight(16).reshape(2, 2, 1, 4), (3, 3), stride=2, padding=1),
+    "Convolution, same": lambda weight: bs.Convolution(weight(18).reshape(2, 1, 3, 3), (3, 1), padding="same"),
     "Diagonal": lambda weight: bs.Diagonal(weight(N_PRE), N_PRE),
     "Diagonal, one weight": lambda weight: bs.Diagonal(weight(1)[0], N_PRE),
+    "Regenerated, probability": lambda weight: regenerated(bs.FixedProbability(0.4, weight(1)[0])),
+    "Regenerated, normal": lambda weight: regenerated(bs.FixedProbability(0.4, bs.Normal(weight(1)[0], 0.5))),
+    "Regenerated, out-degree": lambda weight: regenerated(
+        bs.FixedOutDegree(5, bs.Uniform(*weight(2)), autapses=False), N_PRE, same=True
+    ),
+    "Regenerated, multapses": lambda weight: regenerated(bs.FixedOutDegree(7, bs.Uniform(*weight(2)), multapses=True)),
+    "Regenerated, in-degree": lambda weight: regenerated(
+        bs.FixedInDegree(5, bs.Normal(weight(1)[0], 2.0), multapses=True)
+    ),
     "Full": lambda weight: bs.Full(weight(1)[0], N_PRE, N_POST),
     "Full, no autapses": lambda weight: bs.Full(weight(1)[0], N_PRE, N_PRE, autapses=False),
 }
@@ -56,12 +76,13 @@ def test_is_its_matrix(layout, precision):
     connect = LAYOUTS[layout](draw)
     assert_close(eqx.filter_jit(connect)(spikes()), np.asarray(spikes()) @ matrix(connect))
     assert_close(eqx.filter_jit(connect)(jnp.zeros_like(spikes())), np.zeros(connect.n_post, spikes().dtype))
-    assert connect.weight.dtype == jnp.result_type(float)
+    assert all(w.dtype == jnp.result_type(float) for w in jax.tree.leaves(connect.weight))
 
 
 def test_weights_are_the_only_differentiable_leaves(connect):
     leaves = jax.tree.leaves(eqx.filter(connect, eqx.is_inexact_array))
-    assert len(leaves) == 1 and leaves[0] is connect.weight
+    assert len(leaves) > 0
+    assert all(a is b for a, b in zip(leaves, jax.tree.leaves(connect.weight), strict=True))
 
 
 def test_gradients(connect):
@@ -73,15 +94,45 @@ def test_gradients(connect):
     assert_close((fast[0].weight, fast[1]), (dense[0].weight, dense[1]))
 
 
+def test_higher_derivatives(connect):
+    """The tangent of the events, and a product with the Hessian, in weights and spikes together."""
+    weights, rest = eqx.partition(connect, eqx.is_inexact_array)
+    tangent = jax.tree.map(lambda x: jnp.cos(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape), (weights, spikes()))
+
+    def both(layout):
+        events = lambda w, x: layout(eqx.combine(w, rest), x)
+        grad = jax.grad(lambda w, x: jnp.sum(jnp.sin(events(w, x))), (0, 1))
+        derive = lambda f: jax.jvp(f, (weights, spikes()), tangent)[1]
+        return jax.tree.leaves(jax.jit(lambda: (derive(events), derive(grad)))())
+
+    assert_close(both(lambda c, x: c(x)), both(lambda c, x: x @ c.as_dense()))
+
+
+def test_scan_and_remat(connect):
+    """A recurrent network, its steps computed again in reverse mode."""
+    weights, rest = eqx.partition(connect, eqx.is_inexact_array)
+    back = jnp.asarray(np.random.default_rng(3).normal(size=(connect.n_post, connect.n_pre)))
+
+    def grad(layout):
+        def final(w, x):
+            step = lambda y, _: (jnp.tanh(layout(eqx.combine(w, rest), y) @ back) + x, None)
+            return jnp.sum(jax.lax.scan(jax.checkpoint(step), x, None, length=3)[0] ** 2)
+
+        return jax.tree.leaves(jax.jit(jax.grad(final, (0, 1)))(weights, spikes()))
+
+    assert_close(grad(lambda c, x: c(x)), grad(lambda c, x: x @ c.as_dense()))
+
+
 def test_batches(connect):
     """vmap over spikes, over weights, and over both, each with its own matrix."""
-    many = jnp.stack([connect.weight, 2 * connect.weight, -connect.weight])
+    many = jax.tree.map(lambda w: jnp.stack([w, 2 * w, -w]), connect.weight)
+    one = lambda i: jax.tree.map(lambda w: w[i], many)
     with_weight = lambda w: eqx.tree_at(lambda c: c.weight, connect, w)
-    matrices = np.stack([matrix(with_weight(w)) for w in many])
+    matrices = np.stack([matrix(with_weight(one(i))) for i in range(3)])
     x = spikes(3)
     apply = lambda x, w: with_weight(w)(x)
     run = lambda axes, *args: jax.jit(jax.vmap(apply, axes))(*args)
-    assert_close(run((0, None), x, many[0]), np.einsum("bi,ij->bj", x, matrices[0]))
+    assert_close(run((0, None), x, one(0)), np.einsum("bi,ij->bj", x, matrices[0]))
     assert_close(run((None, 0), x[0], many), np.einsum("i,bij->bj", x[0], matrices))
     assert_close(run((0, 0), x, many), np.einsum("bi,bij->bj", x, matrices))
 
@@ -96,7 +147,7 @@ def test_new_weights_do_not_retrace(connect):
         return c(x)
 
     for scale in (1.0, 2.0):
-        run(eqx.tree_at(lambda c: c.weight, connect, connect.weight * scale), spikes())
+        run(eqx.tree_at(lambda c: c.weight, connect, jax.tree.map(lambda w, s=scale: w * s, connect.weight)), spikes())
     assert traces == 1
 
 

@@ -217,7 +217,7 @@ def test_kernels_refuse_shapes_that_do_not_fit(x32):
     [
         (dict(spikes=np.ones(4)), r"spikes have shape \[4\], expected \[3\]"),
         (dict(weight=np.ones(3)), r"the weight has shape \[3\], expected \[\] or \[2\]"),
-        (dict(weight=jnp.ones(2, jnp.bfloat16)), "spikes are float32, but the weight is bfloat16"),
+        (dict(weight=jnp.ones(2, jnp.float16)), "spikes are float32, but the weight is float16"),
         (dict(indices=np.zeros(2, np.int64)), "must be int32"),
         (dict(indptr=np.zeros((4, 1), np.int32)), "must be int32 with one axis"),
     ],

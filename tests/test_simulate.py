@@ -319,3 +319,11 @@ def test_quantities_are_converted_at_the_door(x64):
     assert float(neuron.tau) == pytest.approx(20.0)
     assert bs.units(neuron)["tau"] == "ms" and bs.docs(neuron)["tau"] == "membrane time constant"
     assert eqx.filter_grad(lambda m: m.tau**2)(neuron).tau == pytest.approx(40.0)
+
+
+def test_alike_neurons_share_a_propagator(x64):
+    """And those whose parameters differ do not."""
+    receptors = dict(exc=bs.ExpCurrent(tau=5.0))
+    sizes = lambda cell: {x.shape for x in jax.tree.leaves(bs.Population(7, cell, receptors).prepare(None, dt=0.1))}
+    assert sizes(bs.LIF()) == {(1,)}
+    assert sizes(bs.LIF(tau=jnp.linspace(5.0, 20.0, 7))) == {(7,)}

@@ -120,7 +120,7 @@ LIST, RASTER = bs.Record(["E", "I"], events=100), ["E", "I"]
 
 def test_lists_are_the_raster(precision):
     record = dict(list=LIST, some=bs.Record(["E"], events=50, index=[2, 0]), spikes=RASTER, v=bs.Record("I.v", every=7))
-    first = bs.simulate(network(), 20.0, 0.1, dict(E=CURRENT), record)
+    first = bs.simulate(network(), 30.1, 0.1, dict(E=CURRENT), record)
     run = bs.simulate(network(), 30.1, 0.1, dict(E=CURRENT), record, state=first.state)
     start = float(run.start)
     assert set(run.records) == set(record) and run["v"].shape[0] == 43

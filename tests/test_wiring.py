@@ -17,15 +17,16 @@ def built(rule, n_pre, n_post, seed=0, same=False):
 
 
 def counts(connect):
-    """How many synapses go from each neuron to each: the matrix of a CSR, in NumPy."""
+    """How many synapses go from each neuron to each: the matrix of a CSR or FanOut, in NumPy."""
     matrix = np.zeros((connect.n_pre, connect.n_post), int)
-    np.add.at(matrix, (np.repeat(np.arange(connect.n_pre), np.diff(connect.indptr)), np.asarray(connect.indices)), 1)
+    degree = connect.indices.shape[1] if isinstance(connect, bs.FanOut) else np.diff(connect.indptr)
+    np.add.at(matrix, (np.repeat(np.arange(connect.n_pre), degree), np.asarray(connect.indices).ravel()), 1)
     return matrix
 
 
 def matrix(connect):
     """`as_dense`, without compiling a program for every number of synapses."""
-    return counts(connect) if isinstance(connect, bs.CSR) else np.asarray(connect.as_dense())
+    return counts(connect) if isinstance(connect, bs.CSR | bs.FanOut) else np.asarray(connect.as_dense())
 
 
 def within(observed, expected, variance, sd=5.0):

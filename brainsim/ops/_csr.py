@@ -1,18 +1,25 @@
 """The event-driven product with a sparse matrix in compressed rows (CSR), and its transposes."""
 
+import functools as ft
 from typing import TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
-from . import _csr_primitives as primitives
+from . import _csr_narrow as narrow, _csr_primitives as primitives
 
 Index: TypeAlias = Int[Array | np.ndarray, " n"]
 
 
 def csr_matvec(
-    spikes: ArrayLike, weight: ArrayLike, indices: Index, indptr: Index, n_post: int
+    spikes: ArrayLike,
+    weight: ArrayLike,
+    indices: Index,
+    indptr: Index,
+    n_post: int,
+    *,
+    relevant: Bool[Array, " pre"] | None = None,
 ) -> Float[Array, " post"]:
     r"""The events that spikes cause: a sparse matrix in compressed rows, applied from the left to a spike vector.
 
@@ -25,11 +32,14 @@ def csr_matvec(
     **Arguments:**
 
     - `spikes`: one value per presynaptic neuron, [pre]; zero is no spike.
-    - `weight`: one for all synapses, or one per synapse, [nnz].
+    - `weight`: one for all synapses, or one per synapse, [nnz]; of the type of the spikes, or bfloat16 for float32
+        spikes (two bytes less to read per synapse; sums are float32).
     - `indices`: the postsynaptic neuron of every synapse, int32 [nnz], row after row. An entry outside [0, n_post)
         contributes nothing, so it may serve as padding.
     - `indptr`: where each row starts and the last one ends, int32 [pre + 1]. Synapses after the last row are padding.
     - `n_post`: the number of postsynaptic neurons.
+    - `relevant`: which spikes have a derivative, bool [pre]; default all. It changes no value: reverse mode leaves out
+        the others, so its cost is proportional to the synapses of these. Their derivative must be zero further up.
 
     **Raises:** `ValueError` if shapes or types do not fit.
 
@@ -42,7 +52,13 @@ def csr_matvec(
     ```
     """
     spikes, weight = _checked("csr_matvec", "spikes", spikes, weight, indices, indptr, len(indptr) - 1)
-    return _apply(primitives.scatter, spikes, weight, indices, indptr, n_post)
+    if relevant is None:
+        return _apply(primitives.scatter, spikes, weight, indices, indptr, n_post)
+    if relevant.shape != spikes.shape or relevant.dtype != bool:
+        raise ValueError(
+            f"csr_matvec: relevant is {relevant.dtype}{list(relevant.shape)}, expected bool{list(spikes.shape)}"
+        )
+    return _apply(primitives.scatter, spikes, weight, indices, indptr, n_post, relevant)
 
 
 def csr_rmatvec(values: ArrayLike, weight: ArrayLike, indices: Index, indptr: Index) -> Float[Array, " pre"]:
@@ -95,7 +111,7 @@ def _checked(name, role, x, weight, indices, indptr, size):
     if not jnp.issubdtype(x.dtype, jnp.inexact):  # boolean spikes
         x = x.astype(dtype)
     weight = jnp.asarray(weight, dtype=x.dtype if isinstance(weight, (bool, int, float)) or weight.weak_type else None)
-    if weight.dtype != x.dtype:
+    if weight.dtype != x.dtype and (x.dtype, weight.dtype) != (jnp.float32, jnp.bfloat16):
         raise ValueError(f"{name}: {role} are {x.dtype}, but the weight is {weight.dtype}")
     if indices.dtype != np.int32 or indptr.dtype != np.int32 or indices.ndim != 1 or indptr.ndim != 1:
         raise ValueError(
@@ -109,8 +125,14 @@ def _checked(name, role, x, weight, indices, indptr, size):
     return x, weight
 
 
-def _apply(primitive, x, weight, indices, indptr, n_out):
+def _apply(primitive, x, weight, indices, indptr, n_out, relevant=None):
     """A product of one vector. A weight common to all synapses stays outside: a sum of spikes, times the weight."""
+    mask = [] if relevant is None else [relevant[None, None]]
+    if weight.ndim and weight.dtype != x.dtype:  # these have no masked form, and a mask only saves work
+        primitive, mask = narrow.scatter if primitive is primitives.scatter else narrow.gather, []
+        bind = ft.partial(primitive.bind, n_out=n_out)
+    else:
+        bind = ft.partial(primitive.bind, n_out=n_out, masked=bool(mask))
     if weight.ndim == 0:
-        return weight * primitive.bind(x[None, None], indices, indptr, n_out=n_out)[0, 0]
-    return primitive.bind(x[None, None], weight[None], indices, indptr, n_out=n_out)[0, 0]
+        return weight.astype(x.dtype) * bind(x[None, None], indices, indptr, *mask)[0, 0]
+    return bind(x[None, None], weight[None], indices, indptr, *mask)[0, 0]

@@ -21,8 +21,8 @@ def _spread(values, at, real, n_out):
     return jnp.zeros((*values.shape[:-1], n_out), values.dtype).at[..., at].add(values, mode="drop")
 
 
-def scatter(spikes, *rest, n_out):
-    *weight, indices, indptr = rest
+def scatter(spikes, *rest, n_out, masked=False):
+    *weight, indices, indptr = rest[: len(rest) - masked]
     if spikes.shape[-1] == 0 or n_out == 0:
         return jnp.zeros((*spikes.shape[:-1], n_out), spikes.dtype)
     pre, post, real = _synapses(indices, indptr, n_out)
@@ -32,7 +32,9 @@ def scatter(spikes, *rest, n_out):
     return _spread(sent, post, real, n_out)
 
 
-def gather(values, *rest, n_out):
+def gather(values, *rest, n_out, masked=False):
+    if masked:
+        return jnp.where(rest[-1], gather(values, *rest[:-1], n_out=n_out), 0)
     *weight, indices, indptr = rest
     if values.shape[-1] == 0 or n_out == 0:
         return jnp.zeros((*values.shape[:-1], n_out), values.dtype)
@@ -52,9 +54,13 @@ def outer(spikes, values, indices, indptr):
 _CHUNK = 512  # events at a time: few enough that a step with few spikes is cheap, enough to vectorise
 
 
-def scatter_events(spikes, *rest, n_out):
+def accumulate(total, spikes, values, indices, indptr):
+    return total + outer(spikes, values, indices, indptr)
+
+
+def scatter_events(spikes, *rest, n_out, masked=False):
     """`scatter` with work proportional to the synapses of spiking neurons: chunks of events, until none is left."""
-    *weight, indices, indptr = rest
+    *weight, indices, indptr = rest = rest[: len(rest) - masked]
     groups, batch, n_pre = spikes.shape
     nnz = len(indices)
     if spikes.size * n_out * nnz == 0 or groups * batch * max(nnz, n_pre, n_out) >= 2**31 - _CHUNK:

@@ -9,6 +9,10 @@ the synapses s, so the derivatives and transposes of each are the other two:
 
 Operands carry two batch axes, spikes [G, B, pre], values [G, B, post], weight [G, synapse]: G groups that have their
 own weights, and B vectors that share them. So `vmap` over any of them stays one call.
+
+With `masked=True`, scatter and gather have one more operand, `relevant` [G, B, pre] (bool): the rows that a gather
+reads, the others being zero. A scatter hands it to the gather that is its transpose, and does nothing else with it:
+whoever gives it says that the spikes of other rows have no derivative, so that theirs need not be computed.
 """
 
 import functools as ft
@@ -24,49 +28,51 @@ from ._library import load
 # ---- rules of scatter and of gather
 
 
-def _product_abstract(x, *rest, n_out):
+def _product_abstract(x, *rest, n_out, masked=False):
     return _compat.ShapedArray((*x.shape[:2], n_out), x.dtype)
 
 
-def _product_jvp(primals, tangents, *, primitive, n_out):
-    bind = ft.partial(primitive().bind, n_out=n_out)
-    x, *weight, indices, indptr = primals
-    dx, *dweight, _, _ = tangents
-    out = bind(*primals)
+def _product_jvp(primals, tangents, *, primitive, n_out, masked=False):
+    x = primals[0]
+    dx, *dweight = tangents[: len(primals) - 2 - masked]
+    out = primitive().bind(*primals, n_out=n_out, masked=masked)
     terms = []
     if not isinstance(dx, _compat.Zero):
-        terms.append(bind(dx, *weight, indices, indptr))
+        terms.append(primitive().bind(dx, *primals[1:], n_out=n_out, masked=masked))
     if dweight and not isinstance(dweight[0], _compat.Zero):
-        terms.append(bind(x, dweight[0], indices, indptr))
+        terms.append(primitive().bind(x, dweight[0], *primals[2:], n_out=n_out, masked=masked))
     return out, sum(terms[1:], terms[0])
 
 
-def _product_transpose(ct, x, *rest, adjoint, n_out):
-    *weight, indices, indptr = rest
+def _product_transpose(ct, x, *rest, adjoint, n_out, masked=False):
     nothing = [None] * (len(rest) + 1)
     if isinstance(ct, _compat.Zero):
         return nothing
+    indices, indptr = rest[-2 - masked : len(rest) - masked]
+    if masked and adjoint() is scatter:  # of `gather`: what it left out did not depend on `x`
+        ct = jnp.where(rest[-1], ct, 0)
     if _compat.is_undefined_primal(x):
-        return [adjoint().bind(ct, *weight, indices, indptr, n_out=x.aval.shape[-1]), *nothing[1:]]
+        return [adjoint().bind(ct, *rest, n_out=x.aval.shape[-1], masked=masked), *nothing[1:]]
     ends = (x, ct) if adjoint() is gather else (ct, x)  # spikes, values
-    return [None, outer.bind(*ends, indices, indptr), None, None]
+    return [None, outer.bind(*ends, indices, indptr), *nothing[2:]]
 
 
-def _product_batch(operands, dims, *, primitive, n_out):
-    x, *weight, indices, indptr = operands
-    x_dim, *weight_dim, indices_dim, indptr_dim = dims
-    bind = ft.partial(primitive().bind, n_out=n_out)
+def _product_batch(operands, dims, *, primitive, n_out, masked=False):
+    bind = ft.partial(primitive().bind, n_out=n_out, masked=masked)
+    mask, mask_dim = (operands[-1:], dims[-1:]) if masked else ((), ())
+    x, *weight, indices, indptr = operands[: len(operands) - masked]
+    x_dim, *weight_dim, indices_dim, indptr_dim = dims[: len(operands) - masked]
     if indices_dim is not None or indptr_dim is not None:
         return _one_by_one(bind, operands, dims)
-    if weight and weight_dim[0] is not None:  # more groups
-        size = weight[0].shape[weight_dim[0]]
-        x, w = _front(x, x_dim, size), _front(weight[0], weight_dim[0], size)
-        out = bind(_merge(x, 0), _merge(w, 0), indices, indptr)
-        return out.reshape(*x.shape[:3], n_out), 0
-    size = x.shape[x_dim]  # more vectors in each group
-    x = jnp.moveaxis(x, x_dim, 1)
-    out = bind(_merge(x, 1), *weight, indices, indptr)
-    return out.reshape(*x.shape[:3], n_out), 1
+    size = next(n.shape[d] for n, d in zip(operands, dims, strict=True) if d is not None)
+    grouped = bool(weight) and weight_dim[0] is not None  # more groups; else more vectors in each group
+    axis = 0 if grouped else 1
+    merged = lambda v, d: _merge(jnp.moveaxis(_front(v, d, size), 0, axis), axis)
+    if grouped:
+        weight = [_merge(_front(weight[0], weight_dim[0], size), 0)]
+    out = bind(merged(x, x_dim), *weight, indices, indptr, *(merged(m, d) for m, d in zip(mask, mask_dim, strict=True)))
+    shape = x.shape if x_dim is None else x.shape[:x_dim] + x.shape[x_dim + 1 :]
+    return out.reshape(*shape[:axis], size, *shape[axis:2], n_out), axis
 
 
 # ---- rules of outer
@@ -114,8 +120,8 @@ def _merge(x, axis):
     return x.reshape(*x.shape[:axis], x.shape[axis] * x.shape[axis + 1], *x.shape[axis + 2 :])
 
 
-def _one_by_one(bind, operands, dims):
-    """A batch of different sparsity patterns: one after the other."""
+def _one_by_one(bind, operands, dims, results=None):
+    """A batch of different sparsity patterns: one after the other; `results` is their number, if there is not one."""
     size = next(x.shape[d] for x, d in zip(operands, dims, strict=True) if d is not None)
     mapped = [_front(x, d, size) for x, d in zip(operands, dims, strict=True) if d is not None]
 
@@ -123,7 +129,7 @@ def _one_by_one(bind, operands, dims):
         batched = iter(batched)
         return bind(*(x if d is None else next(batched) for x, d in zip(operands, dims, strict=True)))
 
-    return jax.lax.map(one, mapped), 0
+    return jax.lax.map(one, mapped), 0 if results is None else [0] * results
 
 
 # ---- the primitives
@@ -132,10 +138,19 @@ def _one_by_one(bind, operands, dims):
 def _kernel(name):
     """Chooses the compiled kernel: there is one for float32 and float64, with weights and without."""
 
-    def target(x, *rest, **params):
-        return name + "_unit" * (len(rest) == 2) if x.dtype in (np.float32, np.float64) else None
+    def target(x, *rest, masked=False, **params):
+        unit = "_unit" * (len(rest) == 2 + masked)
+        return name + "_relevant" * masked + unit if x.dtype in (np.float32, np.float64) else None
 
     return target
+
+
+def _without_mask(*operands, masked=False, **params):
+    return operands[: len(operands) - masked]
+
+
+def _scatter_kernel(*avals, masked=False, **params):
+    return _kernel("brainsim_csr_scatter")(*_without_mask(*avals, masked=masked))
 
 
 scatter = _compat.define_primitive(
@@ -164,7 +179,7 @@ outer = _compat.define_primitive(
 )
 
 if load():
-    _compat.define_cpu_lowering(scatter, plain.scatter, _kernel("brainsim_csr_scatter"))
+    _compat.define_cpu_lowering(scatter, plain.scatter, _scatter_kernel, operands=_without_mask)
     _compat.define_cpu_lowering(gather, plain.gather, _kernel("brainsim_csr_gather"))
     _compat.define_cpu_lowering(outer, plain.outer, _kernel("brainsim_csr_outer"))
 else:  # XLA runs scatters on a CPU one entry at a time: rather find the spikes first

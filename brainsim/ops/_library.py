@@ -13,17 +13,28 @@ from pathlib import Path
 import jax
 
 # Equal to `brainsim_abi()` of the library that belongs to these sources (csrc/csr.cc): change both together.
-_ABI = "6"
+_ABI = "8"
 _FILE = {"darwin": "libbrainsim_kernels.dylib", "win32": "brainsim_kernels.dll"}.get(
     sys.platform, "libbrainsim_kernels.so"
 )
 _TARGETS = (
     "brainsim_csr_scatter",
+    "brainsim_csr_scatter_narrow",
     "brainsim_csr_scatter_unit",
     "brainsim_csr_gather",
+    "brainsim_csr_gather_narrow",
     "brainsim_csr_gather_unit",
     "brainsim_csr_outer",
+    "brainsim_convolution_scatter",
+    "brainsim_dense_scatter",
+    "brainsim_fan_out_scatter",
+    "brainsim_fan_out_scatter_unit",
+    "brainsim_csr_gather_relevant",
+    "brainsim_csr_gather_relevant_unit",
+    "brainsim_csr_accumulate",
     "brainsim_phi1",
+    "brainsim_procedural_gather",
+    "brainsim_procedural_scatter",
     "brainsim_poisson",
     "brainsim_bernoulli",
     "brainsim_arrivals_add",

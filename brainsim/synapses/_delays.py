@@ -23,7 +23,7 @@ from .._compat import is_traced
 from .._dynamics import AbstractDelayed, Past
 from .._typing import as_float, param, whole
 from ..ops._merge import is_sorted
-from ._connectivity import CSR, as_index, check_range, check_sizes, check_weight
+from ._connectivity import CSR, FanOut, as_index, check_range, check_sizes, check_weight
 
 
 class DelayedCSR(AbstractDelayed):
@@ -167,7 +167,7 @@ class LearnableDelays(AbstractDelayed):
 
     **Arguments:**
 
-    - `connect`: the synapses and their weights, a `brainsim.CSR`.
+    - `connect`: the synapses and their weights, a `brainsim.CSR` or `brainsim.FanOut`.
     - `delay`: where to start, ms: one for all, or one per synapse [nnz], in the order of those of `connect`.
     - `max_delay`: delays stay between one step and this, ms; a whole number of steps.
     - `interpolate`: whether a spike may arrive in parts.
@@ -194,9 +194,10 @@ class LearnableDelays(AbstractDelayed):
     interpolate: bool = eqx.field(static=True)
     delay: Float[Array, " nnz"] = param(unit="ms", doc="delay of every synapse")
 
-    def __init__(self, connect: CSR, delay: Any, max_delay: float, *, interpolate: bool = True):
+    def __init__(self, connect: CSR | FanOut, delay: Any, max_delay: float, *, interpolate: bool = True):
+        connect = connect.as_csr() if isinstance(connect, FanOut) else connect
         if not isinstance(connect, CSR):
-            raise ValueError(f"LearnableDelays: the synapses must be a CSR, got {type(connect).__name__}")
+            raise ValueError(f"LearnableDelays: the synapses must be a CSR or FanOut, got {type(connect).__name__}")
         delay, nnz = as_float(delay), connect.indices.shape[0]
         if delay.shape not in ((), (nnz,)):
             raise ValueError(f"LearnableDelays: the delay has shape {list(delay.shape)}, expected [] or [{nnz}]")

@@ -23,10 +23,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike
 
+from .._compat import is_traced
 from .._dynamics import AbstractConnectivity, AbstractRule
 from .._typing import as_float
 from . import _draw
-from ._connectivity import CSR, Dense, Diagonal, Full
+from ._connectivity import CSR, Dense, Diagonal, FanOut, Full
 
 Weight: TypeAlias = ArrayLike | Sequence[float] | Callable[[np.random.Generator, int], Any]
 """One weight for all synapses, or a function of a NumPy generator and a size that draws one for each."""
@@ -81,6 +82,10 @@ class FixedProbability(AbstractRule):
     autapses: bool = eqx.field(static=True)
 
     def __init__(self, p: float, weight: Weight = 1.0, *, autapses: bool = True):
+        if is_traced(p):
+            raise ValueError(
+                "FixedProbability: synapses come and go with p, so nothing has a derivative in it; give a number"
+            )
         if not (isinstance(p, int | float | np.number) and 0 <= p <= 1):
             raise ValueError(f"FixedProbability: p must lie between 0 and 1, got {p!r}")
         _check_flags("FixedProbability", autapses=autapses)
@@ -112,8 +117,8 @@ class FixedOutDegree(AbstractRule):
     ```python
     >>> import brainsim as bs, jax
     >>> connect = bs.FixedOutDegree(3, weight=1.0).build(jax.random.key(0), 4, 50, same=False)
-    >>> connect.indptr.tolist()
-    [0, 3, 6, 9, 12]
+    >>> connect.indices.shape
+    (4, 3)
 
     ```
     """
@@ -130,7 +135,8 @@ class FixedOutDegree(AbstractRule):
 
     def build(self, key, n_pre, n_post, *, same):
         post = _neighbours("FixedOutDegree", self, key, n_pre, n_post, same)
-        return _csr("FixedOutDegree", self.weight, key, post.ravel(), np.full(n_pre, self.k), n_post)
+        weight = _drawn("FixedOutDegree", self.weight, key, post.size)
+        return FanOut(weight.reshape(post.shape) if jnp.ndim(weight) else weight, post, n_post)
 
 
 class FixedInDegree(AbstractRule):

@@ -144,24 +144,29 @@ void scatter(const Rows& rows, const T* BRAINSIM_RESTRICT spikes, const T* BRAIN
   deliver();
 }
 
-// out[pre] = sum over post of weight(pre, post) * values[post]: the transpose of `scatter` with respect to the spikes.
+// The sum over post of weight(row, post) * values[post].
 template <typename T, bool kWeighted>
-void gather(const Rows& rows, const T* BRAINSIM_RESTRICT values, const T* BRAINSIM_RESTRICT weights,
-            T* BRAINSIM_RESTRICT out) {
+inline T gather_row(const Rows& rows, int64_t row, const T* BRAINSIM_RESTRICT values,
+                    const T* BRAINSIM_RESTRICT weights) {
   const auto term = [&](int32_t j) {
     const int32_t post = rows.indices[j];
     if (!rows.valid(post)) return T{0};
     return kWeighted ? weights[j] * values[post] : values[post];
   };
-  for (int64_t row = 0; row < rows.n_pre; ++row) {
-    const int32_t end = rows.end(row);
-    T sum[4] = {0, 0, 0, 0};  // four chains of additions: one would wait for itself
-    int32_t j = rows.begin(row);
-    for (; j + 4 <= end; j += 4)
-      for (int32_t k = 0; k < 4; ++k) sum[k] += term(j + k);
-    for (; j < end; ++j) sum[0] += term(j);
-    out[row] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
-  }
+  const int32_t end = rows.end(row);
+  T sum[4] = {0, 0, 0, 0};  // four chains of additions: one would wait for itself
+  int32_t j = rows.begin(row);
+  for (; j + 4 <= end; j += 4)
+    for (int32_t k = 0; k < 4; ++k) sum[k] += term(j + k);
+  for (; j < end; ++j) sum[0] += term(j);
+  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+// out[pre] = sum over post of weight(pre, post) * values[post]: the transpose of `scatter` with respect to the spikes.
+template <typename T, bool kWeighted>
+void gather(const Rows& rows, const T* BRAINSIM_RESTRICT values, const T* BRAINSIM_RESTRICT weights,
+            T* BRAINSIM_RESTRICT out) {
+  for (int64_t row = 0; row < rows.n_pre; ++row) out[row] = gather_row<T, kWeighted>(rows, row, values, weights);
 }
 
 // out[synapse] = sum over the batch of spikes[b, pre] * values[b, post]: the transpose of both with respect to the weights.

@@ -1,0 +1,48 @@
+"""A step of a loop rewritten to carry its weights: see `_csr_through`."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+from jaxtyping import Array, PyTree
+
+from .. import _compat
+from ._csr_primitives import scatter
+from ._csr_through import through
+
+# Products with a weight, and their twins that carry it; both take the weight as second operand.
+_TWINS = {scatter: through}
+
+
+def carry_weights(step: Callable[..., PyTree]) -> Callable[..., tuple[PyTree, list[Array]]]:
+    """`step(weights, *args)` as a function `(weights, carried, *args) -> (its result, carried)`.
+
+    `weights` is a list of arrays, and `carried` is the same list; it passes through every product of a spike vector
+    with one of the weights, and its derivative stands for theirs. In a `scan` that carries it, reverse mode adds the
+    gradient of the weights in place, row by row where there are spikes, instead of one whole array at every step.
+    Whatever else is done with a weight is differentiated as ever.
+    """
+
+    def carrying(weights: Sequence[Array], carried: Sequence[Array], *args: PyTree) -> tuple[PyTree, list[Array]]:
+        closed, shape = jax.make_jaxpr(step, return_shape=True)(list(weights), *args)
+        jaxpr, rows = closed.jaxpr, list(carried)
+        env = dict(zip(jaxpr.constvars, closed.consts, strict=True))
+        env.update(zip(jaxpr.invars, jax.tree.leaves((list(weights), args)), strict=True))
+        which = {var: i for i, var in enumerate(jaxpr.invars[: len(rows)])}  # variables that hold a weight
+        for eqn in jaxpr.eqns:
+            values = [x.val if _compat.is_literal(x) else env[x] for x in eqn.invars]
+            held = [None if _compat.is_literal(x) else which.get(x) for x in eqn.invars]
+            if eqn.primitive in _TWINS and held[1] is not None:
+                i, twin = held[1], _TWINS[eqn.primitive]
+                params = {"masked": False, **eqn.params}
+                events, passed = twin.bind(*values[:2], rows[i].reshape(values[1].shape), *values[2:], **params)
+                rows[i], results = passed.reshape(rows[i].shape), [events]
+            else:
+                results = _compat.evaluate(eqn, values)
+                if eqn.primitive.name in ("reshape", "broadcast_in_dim") and held[0] is not None:
+                    if results[0].size == values[0].size:  # a batch axis in front
+                        which[eqn.outvars[0]] = held[0]
+            env.update(zip(eqn.outvars, results, strict=True))
+        out = [x.val if _compat.is_literal(x) else env[x] for x in jaxpr.outvars]
+        return jax.tree.unflatten(jax.tree.structure(shape), out), rows
+
+    return carrying

@@ -1,0 +1,78 @@
+// XLA FFI handlers for reverse mode through the products on compressed rows (csr.cc): what a backward step needs of them.
+//
+//   gather of some rows: values [G, B, n_post], weights [G, nnz], indices, indptr, relevant [G, B, n_pre] (bool)
+//                        -> [G, B, n_pre], zero where not relevant; `_unit`: without weights
+//   accumulated outer:   sum [G, nnz], spikes [G, B, n_pre], values [G, B, n_post], indices, indptr -> the sum, in place
+//
+// Work is proportional to the synapses of the relevant, or spiking, neurons.
+
+#include <algorithm>
+#include <cstdint>
+
+#include "csr_gradients.h"
+#include "csr_problem.h"
+#include "handlers.h"
+#include "xla/ffi/api/ffi.h"
+
+namespace brainsim {
+namespace {
+
+ffi::Error gather_impl(const Any& values, const Any* weights, const Any& indices, const Any& indptr,
+                       const Any& relevant, const Any& out) {
+  Problem p;
+  if (ffi::Error error = check(out, values, weights, indices, indptr, &p); error.failure()) return error;
+  if (relevant.element_type() != ffi::PRED || relevant.element_count() != out.element_count())
+    return invalid("relevant must hold one boolean per presynaptic neuron");
+  return dispatch(values, [&](auto zero) {
+    using T = decltype(zero);
+    for (int64_t k = 0; k < p.groups * p.batch; ++k) {
+      const T* x = data<T>(values) + k * p.rows.n_post;
+      const bool* mask = data<bool>(relevant) + k * p.rows.n_pre;
+      T* y = data<T>(out) + k * p.rows.n_pre;
+      if (weights == nullptr) {
+        gather_relevant<T, false>(p.rows, x, nullptr, mask, y);
+      } else {
+        gather_relevant<T, true>(p.rows, x, data<T>(*weights) + (k / p.batch) * p.rows.nnz, mask, y);
+      }
+    }
+  });
+}
+
+ffi::Error accumulate_impl(const Any& sum, const Any& spikes, const Any& values, const Any& indices, const Any& indptr,
+                           const Any& out) {
+  Problem p;
+  if (ffi::Error error = check(spikes, values, &sum, indices, indptr, &p); error.failure()) return error;
+  if (!per_synapse(out, p.groups, p.rows.nnz) || out.element_type() != sum.element_type())
+    return invalid("the result must have the shape and type of the sum");
+  return dispatch(spikes, [&](auto zero) {
+    using T = decltype(zero);
+    T* y = data<T>(out);
+    if (y != data<T>(sum)) std::copy(data<T>(sum), data<T>(sum) + sum.element_count(), y);  // XLA gives them one buffer
+    for (int64_t k = 0; k < p.groups * p.batch; ++k)
+      accumulate_outer<T>(p.rows, data<T>(spikes) + k * p.rows.n_pre, data<T>(values) + k * p.rows.n_post,
+                          y + (k / p.batch) * p.rows.nnz);
+  });
+}
+
+using Out = ffi::Result<Any>;
+
+ffi::Error gather_weighted(Any values, Any weights, Any indices, Any indptr, Any relevant, Out out) {
+  return gather_impl(values, &weights, indices, indptr, relevant, *out);
+}
+ffi::Error gather_unit(Any values, Any indices, Any indptr, Any relevant, Out out) {
+  return gather_impl(values, nullptr, indices, indptr, relevant, *out);
+}
+ffi::Error accumulate(Any sum, Any spikes, Any values, Any indices, Any indptr, Out out) {
+  return accumulate_impl(sum, spikes, values, indices, indptr, *out);
+}
+
+}  // namespace
+}  // namespace brainsim
+
+#define BRAINSIM_TWO xla::ffi::Ffi::Bind().Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>()
+#define BRAINSIM_FOUR BRAINSIM_TWO.Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>()
+#define BRAINSIM_FIVE BRAINSIM_FOUR.Arg<xla::ffi::AnyBuffer>()
+
+BRAINSIM_HANDLER(brainsim_csr_gather_relevant, gather_weighted, BRAINSIM_FIVE)
+BRAINSIM_HANDLER(brainsim_csr_gather_relevant_unit, gather_unit, BRAINSIM_FOUR)
+BRAINSIM_HANDLER(brainsim_csr_accumulate, accumulate, BRAINSIM_FIVE)

@@ -1,0 +1,76 @@
+// Loops over a sparse matrix whose rows all have the same number of synapses, so that no row starts have to be read.
+//
+// Weights may be narrower than the vectors: they are widened one by one. An index outside [0, n_post) contributes nothing.
+
+#ifndef BRAINSIM_FAN_OUT_KERNELS_H_
+#define BRAINSIM_FAN_OUT_KERNELS_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "csr_kernels.h"
+#include "narrow.h"
+
+namespace brainsim {
+
+// Presynaptic neurons with a nonzero value, collected in ascending order and handed over in chunks.
+template <typename T, typename Deliver>
+inline void for_spikes(const T* BRAINSIM_RESTRICT spikes, int64_t n_pre, Deliver deliver) {
+  int32_t spiking[kChunk + kBlock];
+  int64_t n = 0;
+  const auto collect = [&](int64_t row, int64_t size) {
+    for (int64_t k = row; k < row + size; ++k) {  // written always and kept if not zero: no branch to mispredict
+      spiking[n] = static_cast<int32_t>(k);
+      n += magnitude_bits(spikes[k]) != 0;
+    }
+  };
+  int64_t row = 0;
+  for (; row + kBlock <= n_pre; row += kBlock) {
+    if (all_zero<kBlock>(spikes + row)) continue;
+    collect(row, kBlock);
+    if (n < kChunk) continue;
+    deliver(spiking, n);
+    n = 0;
+  }
+  collect(row, n_pre - row);
+  if (n > 0) deliver(spiking, n);
+}
+
+// out[post] = sum over pre of spikes[pre] * weight(pre, post); `weights` is not read if kWeighted is false.
+template <typename T, typename W, bool kWeighted>
+void fan_out_scatter(int64_t n_pre, int64_t k, int64_t n_post, const T* BRAINSIM_RESTRICT spikes,
+                     const W* BRAINSIM_RESTRICT weights, const int32_t* BRAINSIM_RESTRICT indices,
+                     T* BRAINSIM_RESTRICT out) {
+  std::fill(out, out + n_post, T{0});
+  const auto fetch = [&](int64_t row) {
+    prefetch(indices + row * k, int64_t{4} * k);
+    if (kWeighted) prefetch(weights + row * k, static_cast<int64_t>(sizeof(W)) * k);
+  };
+  for_spikes(spikes, n_pre, [&](const int32_t* rows, int64_t n) {
+    for (int64_t r = 0; r < std::min(n, kAhead); ++r) fetch(rows[r]);
+    for (int64_t r = 0; r < n; ++r) {
+      if (r + kAhead < n) fetch(rows[r + kAhead]);
+      const T spike = spikes[rows[r]];
+      const int32_t* at = indices + rows[r] * k;
+      const W* w = kWeighted ? weights + rows[r] * k : nullptr;
+      const auto add = [&](uint32_t post, int64_t j) {
+        if (post < static_cast<uint32_t>(n_post)) out[post] += kWeighted ? widened<T>(w[j]) * spike : spike;
+      };
+      int64_t j = 0;
+      for (; j + 4 <= k; j += 4) {  // the loop is bound by its loads and stores: fetch two indices with each load
+        uint64_t pairs[2];
+        std::memcpy(pairs, at + j, sizeof(pairs));
+        for (int64_t i = 0; i < 2; ++i) {
+          add(static_cast<uint32_t>(pairs[i]), j + 2 * i);
+          add(static_cast<uint32_t>(pairs[i] >> 32), j + 2 * i + 1);
+        }
+      }
+      for (; j < k; ++j) add(static_cast<uint32_t>(at[j]), j);
+    }
+  });
+}
+
+}  // namespace brainsim
+
+#endif  // BRAINSIM_FAN_OUT_KERNELS_H_
