@@ -40,7 +40,7 @@ NEURONS = {
     "AdEx": (bs.AdEx, 900.0, False),
     "Izhikevich": (bs.Izhikevich, 10.0, False),
     "HH": (bs.HH, 10.0, False),
-    "HHTraub": (bs.HHTraub, 200.0, False),
+    "HHTraub": (bs.HHTraub, 500.0, False),
     "functional LIF": (functional_lif, 600.0, True),
     "functional Izhikevich": (functional_izhikevich, 10.0, False),
 }
@@ -123,7 +123,10 @@ def test_fires_and_matches_exact_events(name, x64):
     """On a fine grid the spikes come at the exact event times, up to the grid and the solver's error."""
     current = NEURONS[name][1]
     events = bs.simulate_events(NEURONS[name][0](), 40.0, current, max_spikes=20)
-    result = bs.simulate(cell(name), 40.0, 0.001, current, dict(spikes=bs.Record(True, dtype=bool)))
+    # The first-order solver is late by a thousandth of the time that has passed in some cells whose spikes are all flow.
+    solver = None if NEURONS[name][0]().resets else diffrax.Heun()
+    record = dict(spikes=bs.Record(True, dtype=bool))
+    result = bs.simulate(cell(name), 40.0, 0.001, current, record, solver=solver)
     times = bs.spike_times(result.spikes, 0.001)[0]
     assert len(times) == int(events.count[0]) > 1
     np.testing.assert_allclose(times, events.times[0, : len(times)], atol=0.02)

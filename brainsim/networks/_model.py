@@ -28,7 +28,7 @@ class UniformStart(eqx.Module):
     high: Param = param()
 
     def __call__(self, key: Array, n: int) -> Float[Array, " n"]:
-        return self.low + (self.high - self.low) * jax.random.uniform(key, (n,), self.low.dtype)
+        return jax.random.uniform(key, (n,), self.low.dtype, self.low, self.high)
 
 
 class NormalStart(eqx.Module):
