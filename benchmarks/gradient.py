@@ -6,6 +6,8 @@ Timed are a run of `--steps[0]` steps and the value and gradient of its mean rat
 that of the compiled gradient, for both numbers of steps.
 """
 
+from typing import Any
+
 from _brainsim import drive, network
 from _models import MODELS
 from _report import common_arguments, finish, interleaved, median, rounded, say
@@ -78,7 +80,7 @@ def main() -> None:
     def memory(net, steps):
         """Bytes that the compiled gradient needs for temporary arrays and results."""
         program = jax.jit(lambda weights: jax.value_and_grad(rate)(weights, net, steps))
-        needs = program.lower(weights_of(net)).compile().memory_analysis()
+        needs: Any = program.lower(weights_of(net)).compile().memory_analysis()
         return needs.temp_size_in_bytes + needs.output_size_in_bytes
 
     needed = {name: {steps: memory(net, steps) for steps in args.steps} for name, net in nets.items()}

@@ -44,7 +44,7 @@ def cpu_options() -> dict[str, bool]:
 def define_primitive(
     name: str,
     *,
-    abstract: Callable[..., ShapedArray],
+    abstract: Callable[..., ShapedArray | Sequence[ShapedArray]],
     reference: Callable[..., Any],
     jvp: Callable[..., Any],
     transpose: Callable[..., Sequence[Any]] | None = None,

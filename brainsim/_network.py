@@ -269,7 +269,7 @@ def _row(history: Array, k: Array) -> Array:
     return jax.lax.dynamic_index_in_dim(history, jax.lax.rem(k + length, jnp.asarray(length, k.dtype)), keepdims=False)
 
 
-def _set_row(history: Array, k: Array, spikes: Array) -> Array:
+def _set_row(history: Array, k: Array, spikes: Any) -> Array:
     if history.ndim == 1:
         return spikes
     length = jnp.asarray(history.shape[0], k.dtype)

@@ -21,7 +21,7 @@ bool run(std::mt19937& rng, Process process) {
   auto out = std::make_unique<T[]>(n), plain = std::make_unique<T[]>(n);
   if (n == 0) return true;
   brainsim::run<T>(stream, mean.get(), n_means, n, out.get());
-  brainsim::fill<T, brainsim::block_of_one_mean>(stream, mean.get(), n_means, n, plain.get());
+  brainsim::fill<T, brainsim::block_of_one_mean, brainsim::portable_search>(stream, mean.get(), n_means, n, plain.get());
   for (int64_t i = 0; i < n; ++i)
     if (out[i] != plain[i] && !(std::isnan(out[i]) && std::isnan(plain[i]))) return false;
   return true;

@@ -65,7 +65,7 @@ def test_philox_known_answer():
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 def test_loops_under_sanitisers(tmp_path):
-    flags = ["-std=c++17", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    flags = ["-std=c++17", "-O1", "-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"]
     program, root = tmp_path / "fuzz", Path(__file__).resolve().parent.parent
     source = [str(root / "tests/poisson_fuzz.cc"), "-I", str(root / "brainsim/ops/csrc"), "-o", str(program)]
     built = subprocess.run(["g++", *flags, *source], capture_output=True, text=True, timeout=120)

@@ -12,6 +12,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
+
+#if defined(__GNUC__) || defined(__clang__)
+#define BRAINSIM_INLINE inline __attribute__((always_inline))
+#else
+#define BRAINSIM_INLINE inline
+#endif
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define BRAINSIM_DISPATCH 1
@@ -48,7 +55,7 @@ struct Table {
 // The mean of each of the equal parts of a mean, and their number; 0 if it is none that is served.
 inline int64_t split(double mean) {
   if (!(mean >= 0.0 && mean <= kLargest)) return 0;
-  return std::max<int64_t>(1, static_cast<int64_t>(std::ceil(mean / kMostPerDraw)));
+  return mean <= kMostPerDraw ? 1 : static_cast<int64_t>(std::ceil(mean / kMostPerDraw));
 }
 
 // A probability as a threshold of 32-bit words. Far fewer bits than a double has: that its last ones may differ between
@@ -63,6 +70,16 @@ struct Reciprocals {
 };
 inline constexpr Reciprocals kReciprocals;
 
+// exp(-x) for x from 0 to 16, to 1e-14: a series at x / 64, and six squarings. Only loops over neurons call it, and
+// compilers make of it what they cannot make of a library's function: as many results at a time as registers hold.
+BRAINSIM_INLINE double exp_minus(double x) {
+  const double y = x * (-1.0 / 64.0);
+  double sum = 1.0 + y / 10.0;
+  for (int k = 9; k > 0; --k) sum = 1.0 + y * (1.0 / k) * sum;
+  for (int k = 0; k < 6; ++k) sum *= sum;
+  return sum;
+}
+
 inline Table table(double mean, Process process) {
   Table t;
   if (process == Process::kBernoulli) {
@@ -75,7 +92,7 @@ inline Table table(double mean, Process process) {
   t.valid = t.draws > 0;
   if (!t.valid) return t;
   const double part = mean / static_cast<double>(t.draws);
-  double p = std::exp(-part), sum = p;
+  double p = exp_minus(part), sum = p;
   for (int k = 0; k < kMostThresholds && fixed(sum) < kEnd; ++k) {
     t.thresholds[t.size++] = static_cast<uint32_t>(fixed(sum));
     p = p * part * kReciprocals.of[k];
@@ -122,24 +139,29 @@ BRAINSIM_AVX2 inline void product(__m256i a, __m256i m, __m256i* low, __m256i* h
 
 BRAINSIM_AVX2 inline __m256i all(uint32_t value) { return _mm256_set1_epi32(static_cast<int>(value)); }
 
-// `block_of_one_mean`, eight counters at a time.
-BRAINSIM_AVX2 inline void wide_block_of_one_mean(const Stream& s, const Table& t, uint32_t block, int32_t* counts) {
+// `words`, eight counters at a time.
+BRAINSIM_AVX2 inline void wide_words(const Stream& s, uint32_t block, uint32_t draw, __m256i* c) {
   const __m256i m0 = all(kM0), m1 = all(kM1), lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-  __m256i sum[kWords];
+  c[0] = _mm256_add_epi32(all(block * kLanes), lane), c[1] = all(s.step), c[2] = all(draw);
+  c[3] = all(static_cast<uint32_t>(s.process));
+  uint32_t k0 = s.key0, k1 = s.key1;
+  for (int round = 0; round < kRounds; ++round) {
+    __m256i low0, high0, low1, high1;
+    product(c[0], m0, &low0, &high0);
+    product(c[2], m1, &low1, &high1);
+    c[0] = _mm256_xor_si256(high1, _mm256_xor_si256(c[1], all(k0)));
+    c[2] = _mm256_xor_si256(high0, _mm256_xor_si256(c[3], all(k1)));
+    c[1] = low1, c[3] = low0;
+    k0 += kW0, k1 += kW1;
+  }
+}
+
+// `block_of_one_mean`, eight neurons at a time.
+BRAINSIM_AVX2 inline void wide_block_of_one_mean(const Stream& s, const Table& t, uint32_t block, int32_t* counts) {
+  __m256i c[kWords], sum[kWords];
   for (__m256i& x : sum) x = all(static_cast<uint32_t>(t.size * t.draws));
   for (int64_t draw = 0; draw < t.draws; ++draw) {
-    __m256i c[kWords] = {_mm256_add_epi32(all(block * kLanes), lane), all(s.step), all(static_cast<uint32_t>(draw)),
-                         all(static_cast<uint32_t>(s.process))};
-    uint32_t k0 = s.key0, k1 = s.key1;
-    for (int round = 0; round < kRounds; ++round) {
-      __m256i low0, high0, low1, high1;
-      product(c[0], m0, &low0, &high0);
-      product(c[2], m1, &low1, &high1);
-      c[0] = _mm256_xor_si256(high1, _mm256_xor_si256(c[1], all(k0)));
-      c[2] = _mm256_xor_si256(high0, _mm256_xor_si256(c[3], all(k1)));
-      c[1] = low1, c[3] = low0;
-      k0 += kW0, k1 += kW1;
-    }
+    wide_words(s, block, static_cast<uint32_t>(draw), c);
     // Signed numbers are compared: hence the flipped sign bits. A word below a threshold takes 1 from the full count.
     for (__m256i& x : c) x = _mm256_xor_si256(x, all(0x80000000u));
     for (int k = 0; k < t.size; ++k) {
@@ -151,41 +173,67 @@ BRAINSIM_AVX2 inline void wide_block_of_one_mean(const Stream& s, const Table& t
 }
 #endif
 
-// The same thresholds as in `table`, one after the other until one is above the word.
-inline int32_t count_of(uint32_t word, double part, double p) {
-  double sum = p;
-  for (int k = 0; k < kMostThresholds; ++k) {
-    const int64_t threshold = fixed(sum);
-    if (static_cast<int64_t>(word) < threshold) return k;
-    p = p * part * kReciprocals.of[k];
-    sum = sum + p;
+// One threshold after the other, the same as in `table`, for the neurons of a block with a mean each: counts[i] grows by
+// the number of thresholds that w[i] reaches. `first` is P(X = 0); where it is above 1 nothing is reached.
+BRAINSIM_INLINE void search(const uint32_t* w, const double* part, const double* first, int most, double* counts) {
+  double p[kBlock], sum[kBlock], above[kBlock];
+  for (int i = 0; i < kBlock; ++i) p[i] = sum[i] = first[i], above[i] = static_cast<double>(w[i]) + 1.0;
+  for (int k = 0; k < most; ++k) {
+    uint64_t any = 0;
+    for (int i = 0; i < kBlock; ++i) {
+      const double reached = sum[i] * kTwo32 + 0.5 < above[i] ? 1.0 : 0.0;  // fixed(sum) <= w, without conversions
+      uint64_t bits;
+      std::memcpy(&bits, &reached, sizeof(bits));
+      any |= bits;
+      counts[i] += reached;
+      p[i] = p[i] * part[i] * kReciprocals.of[k];
+      sum[i] += p[i];
+    }
+    if (any == 0) return;
   }
-  return kMostThresholds;
 }
 
-template <typename T>
+inline void portable_search(const Stream& s, uint32_t block, uint32_t draw, const double* part, const double* first,
+                            int most, double* counts) {
+  uint32_t w[kBlock];
+  words(s, block, draw, w);
+  search(w, part, first, most, counts);
+}
+
+#if BRAINSIM_DISPATCH
+BRAINSIM_AVX2 inline void wide_search(const Stream& s, uint32_t block, uint32_t draw, const double* part,
+                                      const double* first, int most, double* counts) {
+  __m256i c[kWords];
+  uint32_t w[kBlock];
+  wide_words(s, block, draw, c);
+  std::memcpy(w, c, sizeof(w));
+  search(w, part, first, most, counts);
+}
+#endif
+
+using Search = void (*)(const Stream&, uint32_t, uint32_t, const double*, const double*, int, double*);
+
+template <typename T, Search kSearch>
 void block_of_many_means(const Stream& s, const T* means, uint32_t block, int64_t n, T* out) {
-  uint32_t w[kBlock], more[kBlock];
-  words(s, block, 0, w);
+  constexpr double kNever = 2.0;
+  double part[kBlock] = {0}, none[kBlock], first[kBlock], counts[kBlock] = {0};
+  int64_t draws[kBlock] = {0}, most = 1;
+  const bool poisson = s.process == Process::kPoisson;
   for (int64_t i = 0; i < n; ++i) {
     const double mean = static_cast<double>(means[i]);
-    if (s.process == Process::kBernoulli) {
-      const bool hit = mean >= 1.0 || static_cast<int64_t>(w[i]) >= fixed(1.0 - mean);
-      out[i] = mean >= 0.0 ? static_cast<T>(hit) : static_cast<T>(NAN);
-      continue;
-    }
-    const int64_t draws = split(mean);
-    const double part = mean / static_cast<double>(std::max<int64_t>(draws, 1)), p = std::exp(-part);
-    int64_t count = draws > 0 ? count_of(w[i], part, p) : 0;
-    for (int64_t j = 1; j < draws; ++j) {
-      words(s, block, static_cast<uint32_t>(j), more);
-      count += count_of(more[i], part, p);
-    }
-    out[i] = draws > 0 ? static_cast<T>(count) : static_cast<T>(NAN);
+    draws[i] = poisson ? split(mean) : mean >= 0.0;
+    if (draws[i] > 0) part[i] = mean / static_cast<double>(draws[i]);
+    most = std::max(most, draws[i]);
   }
+  for (int i = 0; i < kBlock; ++i) none[i] = poisson ? exp_minus(part[i]) : 1.0 - part[i];
+  for (int64_t draw = 0; draw < most; ++draw) {
+    for (int i = 0; i < kBlock; ++i) first[i] = draw < draws[i] ? none[i] : kNever;
+    kSearch(s, block, static_cast<uint32_t>(draw), part, first, poisson ? kMostThresholds : 1, counts);
+  }
+  for (int64_t i = 0; i < n; ++i) out[i] = draws[i] > 0 ? static_cast<T>(counts[i]) : static_cast<T>(NAN);
 }
 
-template <typename T, void (*kBlockOfOneMean)(const Stream&, const Table&, uint32_t, int32_t*)>
+template <typename T, void (*kBlockOfOneMean)(const Stream&, const Table&, uint32_t, int32_t*), Search kSearch>
 void fill(const Stream& s, const T* means, int64_t n_means, int64_t n, T* out) {
   Table t = table(static_cast<double>(means[0]), s.process);
   T current = means[0];
@@ -196,7 +244,7 @@ void fill(const Stream& s, const T* means, int64_t n_means, int64_t n, T* out) {
     if (n_means != 1) {
       const T* first = means + start;
       if (!std::all_of(first, first + size, [&](T m) { return m == first[0]; })) {
-        block_of_many_means<T>(s, first, block, size, to);
+        block_of_many_means<T, kSearch>(s, first, block, size, to);
         continue;
       }
       if (first[0] != current) t = table(static_cast<double>(current = first[0]), s.process);
@@ -211,9 +259,9 @@ template <typename T>
 void run(const Stream& s, const T* means, int64_t n_means, int64_t n, T* out) {
 #if BRAINSIM_DISPATCH
   static const bool has_wide = __builtin_cpu_supports("avx2");
-  if (has_wide) return fill<T, wide_block_of_one_mean>(s, means, n_means, n, out);
+  if (has_wide) return fill<T, wide_block_of_one_mean, wide_search>(s, means, n_means, n, out);
 #endif
-  fill<T, block_of_one_mean>(s, means, n_means, n, out);
+  fill<T, block_of_one_mean, portable_search>(s, means, n_means, n, out);
 }
 
 }  // namespace brainsim
