@@ -18,6 +18,7 @@ from ._record import Record, Result, Snapshot
 from ._typing import as_float, whole
 from .inputs import AbstractInput
 from .ops import carry_weights
+from .synapses import FanOut
 
 
 def simulate(
@@ -199,8 +200,8 @@ def _run(
 def _weights(node: AbstractNode) -> Any:
     """Which leaves of `node` hold one weight per synapse."""
     connectivity = lambda x: isinstance(x, AbstractConnectivity)
-    vector = lambda x: eqx.is_inexact_array(x) and x.ndim == 1
-    mask = lambda x: jax.tree.map(vector, x) if connectivity(x) else False
+    one_each = lambda axes: lambda x: eqx.is_inexact_array(x) and x.ndim == axes
+    mask = lambda x: jax.tree.map(one_each(2 if isinstance(x, FanOut) else 1), x) if connectivity(x) else False
     return jax.tree.map(mask, node, is_leaf=connectivity)
 
 

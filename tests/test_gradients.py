@@ -219,6 +219,27 @@ def test_gradient_of_a_network_is_that_of_its_dense_twin(surrogate, delay, x64):
         assert_close(jax.tree.leaves(a), on_synapses(b, matrices), chaotic=True)
 
 
+@pytest.mark.parametrize("surrogate", [triangle, bs.SuperSpike])
+def test_fan_out_has_the_gradient_of_compressed_rows(surrogate, x32):
+    """In value, and in that no step of its reverse mode makes an array of the size of the weights."""
+    rng = np.random.default_rng(0)
+    rows = bs.FanOut(rng.uniform(30, 90, (16, 3)), rng.integers(0, 16, (16, 3)), 16)
+
+    def loss(connect):
+        cells = bs.Population(16, bs.LIF(t_ref=1.0, surrogate=surrogate()), dict(exc=bs.ExpCurrent(tau=3.0)))
+        net = bs.Network(dict(E=cells), [bs.Projection("E", "E.exc", connect, delay=0.5)])
+        return bs.simulate(net, 15.0, 0.1, dict(E=np.linspace(400, 900, 16)), dict(v="E.v"))["v"].mean()
+
+    got, expected = (eqx.filter_jit(eqx.filter_grad(loss))(c).weight.ravel() for c in (rows, rows.as_csr()))
+    assert float(jnp.abs(expected).max()) > 0
+    assert_close(got, expected, chaotic=True)
+    closed = jax.make_jaxpr(lambda c: eqx.filter_grad(loss)(c).weight)(rows)
+    inside = [e for loop in sub(closed.jaxpr) if loop.primitive.name == "scan" for e in sub(loop.params["jaxpr"].jaxpr)]
+    names = {e.primitive.name for e in inside if any(getattr(v.aval, "size", None) == 48 for v in e.outvars)}
+    assert "brainsim_csr_accumulate" in names
+    assert not {"brainsim_csr_outer", "add_any", "add"} & names
+
+
 def test_batch_of_gradients_of_a_network(x64):
     """`vmap` over networks of other weights is the gradient of each."""
     net = network(True, triangle())

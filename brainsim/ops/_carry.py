@@ -1,6 +1,7 @@
 """A step of a loop rewritten to carry its weights: see `_csr_through`."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 from jaxtyping import Array, PyTree
@@ -8,9 +9,22 @@ from jaxtyping import Array, PyTree
 from .. import _compat
 from ._csr_primitives import scatter
 from ._csr_through import through
+from ._fan_out import scatter as fan_out, starts
 
-# Products with a weight, and their twins that carry it; both take the weight as second operand.
-_TWINS = {scatter: through}
+
+def _csr_twin(carried: Array, spikes: Array, weight: Array, *rest: Array, **params: Any) -> list[Array]:
+    return through.bind(spikes, weight, carried, *rest, **{"masked": False, **params})
+
+
+def _fan_out_twin(carried: Array, spikes: Array, weight: Array, indices: Array, *, n_out: int) -> list[Array]:
+    """In compressed rows, where the gradient is added row by row."""
+    flat = lambda w: w.reshape(w.shape[0], -1)
+    rows = indices.reshape(-1), starts(indices)
+    return through.bind(spikes, flat(weight), flat(carried), *rows, n_out=n_out, masked=False)
+
+
+# Products with a weight, their second operand, and their twins that carry it.
+_TWINS = {scatter: _csr_twin, fan_out: _fan_out_twin}
 
 
 def carry_weights(step: Callable[..., PyTree]) -> Callable[..., tuple[PyTree, list[Array]]]:
@@ -31,10 +45,9 @@ def carry_weights(step: Callable[..., PyTree]) -> Callable[..., tuple[PyTree, li
         for eqn in jaxpr.eqns:
             values = [x.val if _compat.is_literal(x) else env[x] for x in eqn.invars]
             held = [None if _compat.is_literal(x) else which.get(x) for x in eqn.invars]
-            if eqn.primitive in _TWINS and held[1] is not None:
+            if eqn.primitive in _TWINS and held[1] is not None and values[1].dtype == values[0].dtype:
                 i, twin = held[1], _TWINS[eqn.primitive]
-                params = {"masked": False, **eqn.params}
-                events, passed = twin.bind(*values[:2], rows[i].reshape(values[1].shape), *values[2:], **params)
+                events, passed = twin(rows[i].reshape(values[1].shape), *values, **eqn.params)
                 rows[i], results = passed.reshape(rows[i].shape), [events]
             else:
                 results = _compat.evaluate(eqn, values)

@@ -218,6 +218,12 @@ class FanOut(AbstractConnectivity):
     def __call__(self, spikes):
         return ops.fan_out_matvec(spikes, self.weight, self.indices, self.n_post)
 
+    def from_relevant(self, spikes, relevant):  # in compressed rows, whose transpose can leave out some
+        k = self.indices.shape[1]
+        starts = jnp.arange(self.n_pre + 1, dtype=jnp.int32) * jnp.int32(k)
+        weight = self.weight.reshape(-1) if self.weight.ndim else self.weight
+        return ops.csr_matvec(spikes, weight, self.indices.reshape(-1), starts, self.n_post, relevant=relevant)
+
     def as_dense(self):
         rows = jnp.broadcast_to(jnp.arange(self.n_pre, dtype=jnp.int32)[:, None], self.indices.shape)
         return jnp.zeros((self.n_pre, self.n_post), self.weight.dtype).at[rows, self.indices].add(self.weight)
