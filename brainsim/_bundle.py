@@ -83,10 +83,11 @@ def _merged(blocks: list[Block], delays: list[float], n_pre: int, n_post: int) -
     one = len(blocks) == 1 and blocks[0].weight.ndim == 0
     dtypes = {np.dtype(b.weight.dtype) for b in blocks}
     dtype = np.result_type(*dtypes)
-    if any(is_traced(b.weight) for b in blocks) or dtype not in (np.float32, np.float64):
+    dtype = np.dtype(np.float32) if dtype not in (np.float32, np.float64) else dtype  # there is no narrow form of these
+    if any(is_traced(b.weight) or np.dtype(b.weight.dtype) not in (np.float32, np.float64) for b in blocks):
         indptr, indices, order = merge_order(blocks, len(delays))
         parts = [jnp.broadcast_to(b.weight, b.indices.shape).astype(dtype) for b in blocks]
-        weight: Any = blocks[0].weight if one else jnp.concatenate(parts)[order]
+        weight: Any = blocks[0].weight.astype(dtype) if one else jnp.concatenate(parts)[order]
     else:
         indptr, indices, weight = merge(blocks, len(delays), None if one else dtype)
         weight = blocks[0].weight if weight is None else adopt(weight)

@@ -130,6 +130,8 @@ def _run(
     levels: tuple[int, ...],
     kept: int,
 ) -> Result:
+    if kept:  # reverse mode adds up many steps: not in bfloat16
+        node = jax.tree.map(lambda x: x.astype(jnp.float32) if eqx.is_array(x) and x.dtype == jnp.bfloat16 else x, node)
     prepared = node.prepare(solver, dt=dt)
     sizes = node.inputs
     series = {name: x for name, x in inputs.items() if eqx.is_array(x) and x.ndim == 2}
@@ -234,7 +236,10 @@ def _levels(everys: set[int], steps: int, checkpoint: int | Sequence[int] | None
             raise ValueError(f"checkpoint must be a positive whole number of steps, got {checkpoint!r}")
         if any(long % short for long, short in itertools.pairwise(given)):
             raise ValueError(f"checkpoint: each number must be a multiple of the next, got {checkpoint!r}")
-        tops = [min(longest * max(1, round(x / longest)), blocks * longest) for x in given]
+        tops, below = [], longest
+        for x in reversed(given):  # whole multiples of the one below, and no longer than the run
+            below *= max(1, min(round(x / below), steps // below))
+            tops.append(below)
     levels = tuple(sorted({*chain, *tops}, reverse=True))
     return levels, len(set(tops))
 

@@ -1,6 +1,7 @@
 """Stimuli: what can be given as `inputs=` besides a number, an array or a function of time."""
 
 from abc import abstractmethod
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -38,14 +39,18 @@ class AbstractProcess(AbstractInput):
         """The events of step k, for a mean of one value or one per neuron."""
 
     def at(self, k, dt, n):
-        t = k.astype(self.rate.dtype) * dt
-        tolerance = 1e-3 * dt  # of windows that begin and end with a step but for rounding
-        inside = (t >= self.start - tolerance) & (t < self.stop - tolerance)
+        step, dtype = k.astype(self.rate.dtype), self.rate.dtype
+        inside = (step >= _first(self.start / dt, dtype)) & (step < _first(self.stop / dt, dtype))
         mean = jnp.where(inside, self.rate * (dt * 1e-3), 0)
         counts = self.counts(k, mean, n)
         if self.gradient == "pathwise":  # zero in value, the mean in derivative
             counts = counts + (mean - jax.lax.stop_gradient(mean))
         return self.weight * counts.astype(self.weight.dtype)
+
+
+def _first(steps: Float[Array, ""], dtype: Any) -> Float[Array, ""]:
+    """The first step that does not begin before this many steps: that step itself, if it is whole but for rounding."""
+    return jnp.ceil(steps - jnp.minimum(1e-3 + 4 * jnp.finfo(dtype).eps * steps, 0.5))
 
 
 class Poisson(AbstractProcess):

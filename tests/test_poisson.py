@@ -242,3 +242,14 @@ def test_errors():
         bs.Poisson(rate=1.0, key=KEY, gradient="score")
     with pytest.raises(ValueError, match=r"the mean has shape \[3\], expected \[\] or \[4\]"):
         bs.ops.poisson_counts(KEY, 0, jnp.ones(3), 4)
+
+
+@pytest.mark.parametrize("dt", [0.01, 0.02, 0.1])
+@pytest.mark.parametrize("start", [0.3, 250.1, 5000.3])
+def test_windows_begin_and_end_with_the_right_step(dt, start, x32):
+    """However late: single precision has no digit of dt left there."""
+    drive = bs.Poisson(rate=1e6, key=KEY, start=start, stop=start + 10 * dt)
+    first = round(start / dt)
+    steps = jnp.arange(first - 3, first + 13)
+    active = [bool(drive.at(k, dt, 50).sum() > 0) for k in steps]
+    assert active == [first <= k < first + 10 for k in steps.tolist()]

@@ -36,6 +36,16 @@ def test_every_and_index_are_slices_of_the_full_record(x64):
     np.testing.assert_allclose(run.times("v14"), 1.4 * np.arange(1, 8))
 
 
+@pytest.mark.parametrize("steps, every, checkpoint", [(970, 1, (1000, 50)), (700, 1, [1000, 500]), (970, 10, [50, 25])])
+def test_lists_of_checkpoints_run_every_step(steps, every, checkpoint, x64):
+    """Also where they are longer than the run, or no multiples of the recording interval."""
+    record = dict(v=bs.Record("v", every=every))
+    run = lambda **kwargs: bs.simulate(cells(), steps * 0.1, 0.1, 600.0, record, **kwargs)
+    got, expected = run(checkpoint=checkpoint), run()
+    assert int(got.state.k) == steps
+    np.testing.assert_array_equal(got["v"], expected["v"])
+
+
 @pytest.mark.parametrize("checkpoint", [1, 3, 10, 100, 1000])
 def test_checkpointing_changes_nothing(checkpoint, x64):
     """Also for a number of steps with a rest: values to the bit, gradients to rounding."""

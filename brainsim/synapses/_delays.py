@@ -64,7 +64,7 @@ class DelayedCSR(AbstractDelayed):
     def __init__(self, weight: Any, indices: Any, indptr: Any, n_pre: int, n_post: int, delays: Any):
         check_sizes("DelayedCSR", n_pre, n_post)
         given = indices, indptr
-        weight, indices, indptr = as_float(weight), as_index(indices), as_index(indptr)
+        weight, indices, indptr = _wide(as_float(weight)), as_index(indices), as_index(indptr)
         delays = tuple(float(d) for d in delays)
         if not all(math.isfinite(d) and d > 0 for d in delays):
             raise ValueError(f"DelayedCSR: delays must be positive, got {delays}")
@@ -203,7 +203,7 @@ class LearnableDelays(AbstractDelayed):
             raise ValueError(f"LearnableDelays: the delay has shape {list(delay.shape)}, expected [] or [{nnz}]")
         if not (isinstance(max_delay, int | float) and max_delay > 0 and math.isfinite(max_delay)):
             raise ValueError(f"LearnableDelays: max_delay must be positive, got {max_delay!r}")
-        self.weight, self.indices, self.pre = connect.weight, connect.indices, connect.pre
+        self.weight, self.indices, self.pre = _wide(connect.weight), connect.indices, connect.pre
         self.delay = jnp.broadcast_to(delay, (nnz,))
         self.n_pre, self.n_post = connect.n_pre, connect.n_post
         self.max_delay, self.interpolate = float(max_delay), interpolate
@@ -223,7 +223,7 @@ class LearnableDelays(AbstractDelayed):
             weight = jnp.concatenate([weight * (1 - after), weight * after])
             pre, post = jnp.tile(pre, 2), jnp.tile(post, 2)
         else:
-            steps = jnp.round(x).astype(jnp.int32)
+            steps = jnp.floor(x + 0.5).astype(jnp.int32)  # halves up, as everywhere
         if self.n_pre * longest > np.iinfo(np.int32).max:
             raise ValueError(f"LearnableDelays: {self.n_pre} neurons x {longest} steps are more than 32 bits can count")
         segment = pre * longest + steps - 1
@@ -240,6 +240,11 @@ class LearnableDelays(AbstractDelayed):
 
     def as_dense(self, *, dt):
         return self.prepare(dt=dt).as_dense(dt=dt)
+
+
+def _wide(weight: Array) -> Array:
+    """`weight`, in float32 if it is narrower: deliveries at arrival have no narrow form."""
+    return weight if weight.dtype in (jnp.float32, jnp.float64) else weight.astype(jnp.float32)
 
 
 def rounded_delays(delay: np.ndarray, resolution: float) -> np.ndarray:

@@ -95,24 +95,24 @@ void compact(const T* row, int64_t n, int64_t size, int32_t* hints) {
 
 // The first entry of the sorted indices[begin .. end) that is not below `post`, searched from `guess` on.
 inline int32_t lower_bound(const int32_t* indices, int32_t begin, int32_t end, int64_t post, int32_t guess) {
-  int32_t low = begin, high = end, step = 8;  // all before `low` are below, none from `high` on is
+  int64_t low = begin, high = end, step = 8;  // all before `low` are below, none from `high` on is
   guess = std::max(begin, std::min(guess, end));
   if (guess < end && indices[guess] < post) {
     low = guess + 1;
     while (low + step < high && indices[low + step] < post) low += step + 1, step *= 2;
-    high = std::min<int64_t>(high, int64_t{low} + step);
+    high = std::min(high, low + step);
   } else {
     high = guess;
     while (high - step > low && indices[high - step] >= post) high -= step, step *= 2;
-    low = std::max<int64_t>(low, int64_t{high} - step);
+    low = std::max(low, high - step);
   }
   while (low < high) {
-    const int32_t middle = low + (high - low) / 2;
+    const int64_t middle = low + (high - low) / 2;
     const bool below = indices[middle] < post;
     low = below ? middle + 1 : low;
     high = below ? high : middle;
   }
-  return low;
+  return static_cast<int32_t>(low);
 }
 
 template <typename T, bool kWeighted>
@@ -120,11 +120,11 @@ inline void add_segment(const int32_t* BRAINSIM_RESTRICT indices, int32_t begin,
                         const T* BRAINSIM_RESTRICT weights, T* BRAINSIM_RESTRICT out) {
   const uint32_t first = static_cast<uint32_t>(part.first), size = static_cast<uint32_t>(part.size);
   T* BRAINSIM_RESTRICT mine = out + part.first;
-  const auto add = [&](uint32_t post, int32_t j) {
+  const auto add = [&](uint32_t post, int64_t j) {
     const uint32_t at = post - first;
     if (at < size) mine[at] += kWeighted ? weights[j] * value : value;
   };
-  int32_t j = begin;
+  int64_t j = begin;  // 64 bits: j + 4 may not overflow
   for (; j + 4 <= end; j += 4) {  // two indices with each load, as in csr_kernels.h
     uint64_t pairs[2];
     std::memcpy(pairs, indices + j, sizeof(pairs));
@@ -192,7 +192,7 @@ void arrivals(const Delayed& m, int64_t k, const T* BRAINSIM_RESTRICT history, c
 template <typename T, bool kWeighted>
 void arrivals_gather(const Delayed& m, int64_t k, const T* BRAINSIM_RESTRICT values, const T* BRAINSIM_RESTRICT weights,
                      int64_t first, int64_t last, T* BRAINSIM_RESTRICT out) {
-  const auto term = [&](int32_t j) {
+  const auto term = [&](int64_t j) {
     const uint32_t post = static_cast<uint32_t>(m.indices[j]);
     if (post >= static_cast<uint32_t>(m.n_post)) return T{0};
     return kWeighted ? weights[j] * values[post] : values[post];
@@ -202,7 +202,7 @@ void arrivals_gather(const Delayed& m, int64_t k, const T* BRAINSIM_RESTRICT val
     for (int64_t slot = 0; slot < m.n_slots; ++slot) {
       const int32_t begin = m.clamp(m.pointer(pre, slot)[0], 0), end = m.clamp(m.pointer(pre, slot)[1], begin);
       T sum[4] = {0, 0, 0, 0};  // four chains of additions: one would wait for itself
-      int32_t j = begin;
+      int64_t j = begin;  // 64 bits: j + 4 may not overflow
       for (; j + 4 <= end; j += 4)
         for (int32_t i = 0; i < 4; ++i) sum[i] += term(j + i);
       for (; j < end; ++j) sum[0] += term(j);

@@ -90,10 +90,10 @@ template <typename T, bool kWeighted>
 inline void deliver_row(const Rows& rows, int64_t row, T spike, const T* BRAINSIM_RESTRICT weights,
                         T* BRAINSIM_RESTRICT out) {
   const int32_t end = rows.end(row);
-  const auto add = [&](uint32_t post, int32_t j) {
+  const auto add = [&](uint32_t post, int64_t j) {
     if (post < static_cast<uint32_t>(rows.n_post)) out[post] += kWeighted ? weights[j] * spike : spike;
   };
-  int32_t j = rows.begin(row);
+  int64_t j = rows.begin(row);  // 64 bits: j + 4 may not overflow
   for (; j + 4 <= end; j += 4) {  // the loop is bound by its loads and stores: fetch two indices with each load
     uint64_t pairs[2];
     std::memcpy(pairs, rows.indices + j, sizeof(pairs));
@@ -148,14 +148,14 @@ void scatter(const Rows& rows, const T* BRAINSIM_RESTRICT spikes, const T* BRAIN
 template <typename T, bool kWeighted>
 inline T gather_row(const Rows& rows, int64_t row, const T* BRAINSIM_RESTRICT values,
                     const T* BRAINSIM_RESTRICT weights) {
-  const auto term = [&](int32_t j) {
+  const auto term = [&](int64_t j) {
     const int32_t post = rows.indices[j];
     if (!rows.valid(post)) return T{0};
     return kWeighted ? weights[j] * values[post] : values[post];
   };
   const int32_t end = rows.end(row);
   T sum[4] = {0, 0, 0, 0};  // four chains of additions: one would wait for itself
-  int32_t j = rows.begin(row);
+  int64_t j = rows.begin(row);  // 64 bits: j + 4 may not overflow
   for (; j + 4 <= end; j += 4)
     for (int32_t k = 0; k < 4; ++k) sum[k] += term(j + k);
   for (; j < end; ++j) sum[0] += term(j);
