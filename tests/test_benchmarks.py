@@ -33,6 +33,7 @@ def run(script, *arguments):
 def shared(monkeypatch):
     monkeypatch.syspath_prepend(FOLDER)
 
+@pytest.mark.slow
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_arguments_are_read(script):
