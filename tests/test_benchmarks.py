@@ -33,8 +33,8 @@ def run(script, *arguments):
 def shared(monkeypatch):
     monkeypatch.syspath_prepend(FOLDER)
 
-@pytest.mark.slow
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_arguments_are_read(script):
     assert script[:-3] in run(script, "--help")
