@@ -206,7 +206,7 @@ def triangle():
 slow = ft.partial(pytest.param, marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize("surrogate, delay", [slow(triangle, 0.1), (triangle, 0.5), slow(bs.SuperSpike, 0.5)])
+@pytest.mark.parametrize("surrogate, delay", [slow(triangle, 0.1), slow(triangle, 0.5), slow(bs.SuperSpike, 0.5)])
 def test_gradient_of_a_network_is_that_of_its_dense_twin(surrogate, delay, x64):
     """All parameters, second derivatives too. The dense twin knows neither relevant rows nor carried weights."""
     surrogate = surrogate()
@@ -336,6 +336,7 @@ def test_levels(steps):
     assert states <= 5 * 64
 
 
+@pytest.mark.slow
 def test_levels_change_nothing(x64):
     """Second derivatives too, where JAX computes steps again in other places."""
     net = network(True, triangle())
