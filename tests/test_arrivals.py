@@ -112,7 +112,8 @@ def test_a_hint_is_no_more_than_a_hint(x64):
     wild = jnp.array([[3, -7, 99, 2**31 - 1]] * s.rows, jnp.int32)
     pattern = s.indices, s.indptr, s.steps
     call = lambda history, hints: bs.ops.arrivals(history, weight, *pattern, 5, n_post=6, hints=hints)
-    assert call(history, wild).tolist() == [0.0] * 6
+    if bs.ops.backend() == "ffi":  # the plain lowering does not look at hints
+        assert call(history, wild).tolist() == [0.0] * 6
     everyone = jnp.asarray([[20, *range(20)]] * s.rows, jnp.int32)
     assert_close(call(history, everyone), s.dense_product(history, weight, 5))
 

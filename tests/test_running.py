@@ -212,7 +212,15 @@ def test_many_sigkills(whole, tmp_path):
     assert_same(bs.run(model(), **settings(), out=out, resume=True), whole)
 
 
-def test_ctrl_c_leaves_a_valid_result(whole, tmp_path):
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as in a terminal: a test run in the background is started with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_leaves_a_valid_result(whole, interruptible, tmp_path):
     out = tmp_path / "run"
     press = lambda done, total: done and done < total and os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(KeyboardInterrupt, match=r"interrupted at 5 ms of 30.3 ms; .*resume=True continues it"):

@@ -204,6 +204,7 @@ def test_bad_records(make, message):
         make()
 
 
+@pytest.mark.skipif(bs.ops.backend() != "ffi", reason="needs the compiled kernels")
 def test_the_list_stays_in_place(x32):
     """A loop over many steps with a long list costs nothing that grows with the list."""
     text = jax.jit(
