@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ._compat import Zero
-from .ops._phi1 import define_phi1
+from .ops._exponential_step import define_exponential_step
 
 
 class _Format(NamedTuple):
@@ -44,14 +44,15 @@ def phi1_times(z: Float[Array, "..."], x: Float[Array, "..."]) -> Float[Array, "
     return _plain_phi1_times(z, x)
 
 
-def phi1_times_large(z: Float[Array, "..."], x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """`phi1_times`, by a compiled kernel where there is one and the arrays are large: for a z that varies all the time.
+def exponential_step(y: Float[Array, "..."], z: Float[Array, "..."], x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """y + x (exp(z) - 1) / z, by a compiled kernel where there is one and the arrays are large.
 
-    A z that does not, XLA computes once, outside of the loop; it cannot do so with a kernel.
+    This is for a z that varies all the time. One that does not, XLA computes once, outside of the loop, if it is given
+    y + `phi1_times(z, x)`; it cannot do so with a kernel.
     """
-    if z.shape != x.shape:
-        return phi1_times(z, x)
-    return _phi1_times_large.bind(z, x)
+    if not y.shape == z.shape == x.shape:
+        return y + phi1_times(z, x)
+    return _exponential_step.bind(y, z, x)
 
 
 def _plain_phi1_times(z: Float[Array, "..."], x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -82,17 +83,18 @@ def _phi1_times_jvp(primals, tangents):
     return phi1_times(z, x), phi1_times(z, dx) + x * _phi1_slope(z) * dz
 
 
-def _phi1_times_large_jvp(primals, tangents):
+def _exponential_step_jvp(primals, tangents):
     # Tangents only multiply: reverse mode transposes what is done to them, and a kernel has no transpose.
-    (z, x), (dz, dx) = primals, tangents
-    average = _phi1_times_large.bind(z, jnp.ones_like(z))
-    terms = [] if isinstance(dx, Zero) else [average * dx]
+    (y, z, x), (dy, dz, dx) = primals, tangents
+    terms = [] if isinstance(dy, Zero) else [dy]
+    if not isinstance(dx, Zero):
+        terms.append(_exponential_step.bind(jnp.zeros_like(z), z, jnp.ones_like(z)) * dx)
     if not isinstance(dz, Zero):
         terms.append(x * _phi1_slope(z) * dz)
-    return average * x, sum(terms[1:], terms[0])
+    return _exponential_step.bind(y, z, x), sum(terms[1:], terms[0])
 
 
-_phi1_times_large = define_phi1(_plain_phi1_times, _phi1_times_large_jvp)
+_exponential_step = define_exponential_step(lambda y, z, x: y + _plain_phi1_times(z, x), _exponential_step_jvp)
 
 
 def _phi1_slope(z: Float[Array, "..."]) -> Float[Array, "..."]:

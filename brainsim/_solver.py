@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from ._numerics import phi1, phi1_times, phi1_times_large
+from ._numerics import exponential_step, phi1, phi1_times
 from ._typing import State
 
 _successful = diffrax.RESULTS.successful
@@ -77,7 +77,7 @@ class ExponentialEuler(diffrax.AbstractItoSolver):
                 return jax.tree.leaves(drift.vf(t0, y, args))[i]
 
             f, a = jax.jvp(f_i, (leaf,), (jnp.ones_like(leaf),))
-            ends.append(leaf + (phi1_times_large if varies[i] else phi1_times)(a * dt, f * dt))
+            ends.append(exponential_step(leaf, a * dt, f * dt) if varies[i] else leaf + phi1_times(a * dt, f * dt))
             slopes.append(a)
         if noise is not None:
             kicks = jax.tree.leaves(noise.vf_prod(t0, y0, args, noise.contr(t0, t1)))

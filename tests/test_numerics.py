@@ -1,13 +1,21 @@
 """phi1 in plain JAX and by its kernel: accuracy, derivatives, and independence of neighbours."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tolerances import assert_close
 
-from brainsim._numerics import exprel, phi1, phi1_times, phi1_times_large
+from brainsim._numerics import exponential_step, exprel, phi1, phi1_times
 
-FORMS = [phi1_times, phi1_times_large]
+
+def by_kernel(z, x):
+    return exponential_step(jnp.zeros_like(z), z, x)
+
+
+FORMS = [phi1_times, by_kernel]
 
 
 def arguments(dtype, largest=80.0):
@@ -61,17 +69,34 @@ def test_an_element_does_not_depend_on_its_neighbours(precision):
     """Any order, length or batch gives the same bits."""
     z = jnp.asarray(arguments(jnp.result_type(float)))
     x = jnp.ones_like(z)
-    whole = np.asarray(phi1_times_large(z, x))
+    whole = np.asarray(by_kernel(z, x))
     order = np.random.default_rng(0).permutation(z.size)
-    np.testing.assert_array_equal(phi1_times_large(z[order], x), whole[order])
-    np.testing.assert_array_equal(phi1_times_large(z[5:1003], x[5:1003]), whole[5:1003])
+    np.testing.assert_array_equal(by_kernel(z[order], x), whole[order])
+    np.testing.assert_array_equal(by_kernel(z[5:1003], x[5:1003]), whole[5:1003])
     rows = z[:6000].reshape(6, 1000)
-    np.testing.assert_array_equal(jax.vmap(phi1_times_large)(rows, jnp.ones_like(rows)).reshape(-1), whole[:6000])
+    np.testing.assert_array_equal(jax.vmap(by_kernel)(rows, jnp.ones_like(rows)).reshape(-1), whole[:6000])
+
+
+@pytest.mark.parametrize("n", [3, 100, 256, 257, 1000])
+def test_exponential_step(n, precision):
+    """The step is the sum that it says, of any length, with its derivatives in all three arguments."""
+    rng = np.random.default_rng(0)
+    y, z, x = (jnp.asarray(rng.normal(size=n)) for _ in range(3))
+    twin = lambda y, z, x: y + x * jnp.expm1(z) / z
+    assert_close(exponential_step(y, z, x), twin(y, z, x))
+    tangents = tuple(jnp.asarray(rng.normal(size=n)) for _ in range(3))
+    for used in itertools.product([0.0, 1.0], repeat=3):
+        given = tuple(u * t for u, t in zip(used, tangents, strict=True))
+        value, slope = jax.jvp(exponential_step, (y, z, x), given)
+        assert_close(slope, jax.jvp(twin, (y, z, x), given)[1])
+        np.testing.assert_array_equal(value, exponential_step(y, z, x))
+    rows = jax.vmap(exponential_step, (0, None, None))(jnp.stack([y, 2 * y]), z, x)
+    np.testing.assert_array_equal(rows[1], exponential_step(2 * y, z, x))
 
 
 def test_not_a_number_stays_one(precision):
     z = jnp.full(300, jnp.nan).at[::2].set(-0.1)
-    got = np.asarray(phi1_times_large(z, jnp.ones_like(z)))
+    got = np.asarray(by_kernel(z, jnp.ones_like(z)))
     assert np.all(np.isnan(got[1::2])) and np.all(np.isfinite(got[::2]))
 
 

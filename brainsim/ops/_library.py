@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 
 # Equal to `brainsim_abi()` of the library that belongs to these sources (csrc/csr.cc): change both together.
-_ABI = "8"
+_ABI = "9"
 _FILE = {"darwin": "libbrainsim_kernels.dylib", "win32": "brainsim_kernels.dll"}.get(
     sys.platform, "libbrainsim_kernels.so"
 )
@@ -32,7 +32,7 @@ _TARGETS = (
     "brainsim_csr_gather_relevant",
     "brainsim_csr_gather_relevant_unit",
     "brainsim_csr_accumulate",
-    "brainsim_phi1",
+    "brainsim_exponential_step",
     "brainsim_procedural_gather",
     "brainsim_procedural_scatter",
     "brainsim_poisson",
