@@ -11,12 +11,13 @@
 #include <cstdint>
 #include <cstring>
 
+#include "restrict.h"
+#include "search.h"
+
 #if defined(__GNUC__) || defined(__clang__)
 #define BRAINSIM_PREFETCH(address) __builtin_prefetch(address)
-#define BRAINSIM_RESTRICT __restrict__
 #else
 #define BRAINSIM_PREFETCH(address)
-#define BRAINSIM_RESTRICT
 #endif
 
 namespace brainsim {
@@ -37,42 +38,9 @@ struct Rows {
   }
 };
 
-// Presynaptic neurons with a nonzero value are collected and delivered in chunks, on the stack: no kernel allocates.
-constexpr int64_t kChunk = 512;
 constexpr int64_t kAhead = 8;      // rows between the one delivered and the one prefetched
 constexpr int64_t kLine = 64;      // bytes of a cache line
 constexpr int64_t kMaxLines = 16;  // of a long row, only the start: the hardware prefetcher has the rest
-constexpr int64_t kBlock = 32;     // values looked at together: most hold no spike,
-constexpr int64_t kPart = 8;       // and of the others, most parts hold none
-
-// The bits of a number without its sign: zero for +0 and -0 only (so not for NaN).
-inline uint32_t magnitude_bits(float x) {
-  uint32_t bits;
-  std::memcpy(&bits, &x, sizeof(bits));
-  return bits & 0x7fffffffu;
-}
-inline uint64_t magnitude_bits(double x) {
-  uint64_t bits;
-  std::memcpy(&bits, &x, sizeof(bits));
-  return bits & 0x7fffffffffffffffull;
-}
-
-// Bit patterns are OR-ed, 16 bytes at a time: faster than floats are compared.
-template <int64_t kSize, typename T>
-inline bool all_zero(const T* values) {
-#if defined(__GNUC__) || defined(__clang__)
-  typedef uint64_t Pair __attribute__((vector_size(16), aligned(4), may_alias));
-  constexpr uint64_t kMagnitude = sizeof(T) == 4 ? 0x7fffffff7fffffffull : 0x7fffffffffffffffull;
-  const Pair* pairs = reinterpret_cast<const Pair*>(values);
-  Pair any = pairs[0];
-  for (int64_t k = 1; k < kSize * static_cast<int64_t>(sizeof(T)) / 16; ++k) any |= pairs[k];
-  return ((any[0] | any[1]) & kMagnitude) == 0;
-#else
-  decltype(magnitude_bits(T{})) any = 0;
-  for (int64_t k = 0; k < kSize; ++k) any |= magnitude_bits(values[k]);
-  return any == 0;
-#endif
-}
 
 inline void prefetch(const void* first, int64_t bytes) {
   const char* address = static_cast<const char*>(first);
@@ -105,43 +73,29 @@ inline void deliver_row(const Rows& rows, int64_t row, T spike, const T* BRAINSI
   for (; j < end; ++j) add(static_cast<uint32_t>(rows.indices[j]), j);
 }
 
+// Adds to `out` what the rows in the list `spiking` cause, less `first`, while those that follow come from memory.
+template <typename T, bool kWeighted>
+inline void deliver_rows(const Rows& rows, const int32_t* spiking, int64_t n, int64_t first,
+                         const T* BRAINSIM_RESTRICT spikes, const T* weights, T* out) {
+  for (int64_t k = 0; k < n; ++k) {
+    if (k + kAhead < n) prefetch_row<T, kWeighted>(rows, weights, spiking[k + kAhead] - first);
+    deliver_row<T, kWeighted>(rows, spiking[k] - first, spikes[spiking[k]], weights, out);
+  }
+}
+
 // out[post] = sum over pre of spikes[pre] * weight(pre, post). Work is proportional to the synapses of the neurons whose
 // value is not zero, plus one pass over `spikes` and `out`.
 template <typename T, bool kWeighted>
 void scatter(const Rows& rows, const T* BRAINSIM_RESTRICT spikes, const T* BRAINSIM_RESTRICT weights,
              T* BRAINSIM_RESTRICT out) {
-  int32_t spiking[kChunk + kBlock];
-  int64_t n = 0;
   bool clean = false;
-
-  const auto collect = [&](int64_t row, int64_t size) {
-    const int64_t before = n;
-    for (int64_t k = row; k < row + size; ++k) {  // written always and kept if not zero: no branch to mispredict
-      spiking[n] = static_cast<int32_t>(k);
-      n += magnitude_bits(spikes[k]) != 0;
-    }
-    // The first rows come from memory while the search for the others, and the cleaning of `out`, go on.
-    for (int64_t k = before; k < std::min(n, kAhead); ++k) prefetch_row<T, kWeighted>(rows, weights, spiking[k]);
-  };
-  const auto deliver = [&] {
+  for_spikes(spikes, rows.n_pre, [&](const int32_t* spiking, int64_t n) {
+    // The first rows come from memory while `out` is cleaned.
+    for (int64_t k = 0; k < std::min(n, kAhead); ++k) prefetch_row<T, kWeighted>(rows, weights, spiking[k]);
     if (!clean) std::fill(out, out + rows.n_post, T{0});
     clean = true;
-    for (int64_t k = 0; k < n; ++k) {
-      if (k + kAhead < n) prefetch_row<T, kWeighted>(rows, weights, spiking[k + kAhead]);
-      deliver_row<T, kWeighted>(rows, spiking[k], spikes[spiking[k]], weights, out);
-    }
-    n = 0;
-  };
-
-  int64_t row = 0;
-  for (; row + kBlock <= rows.n_pre; row += kBlock) {
-    if (all_zero<kBlock>(spikes + row)) continue;
-    for (int64_t part = row; part < row + kBlock; part += kPart)
-      if (!all_zero<kPart>(spikes + part)) collect(part, kPart);
-    if (n >= kChunk) deliver();
-  }
-  collect(row, rows.n_pre - row);
-  deliver();
+    deliver_rows<T, kWeighted>(rows, spiking, n, 0, spikes, weights, out);
+  });
 }
 
 // The sum over post of weight(row, post) * values[post].

@@ -14,29 +14,6 @@
 
 namespace brainsim {
 
-// Presynaptic neurons with a nonzero value, collected in ascending order and handed over in chunks.
-template <typename T, typename Deliver>
-inline void for_spikes(const T* BRAINSIM_RESTRICT spikes, int64_t n_pre, Deliver deliver) {
-  int32_t spiking[kChunk + kBlock];
-  int64_t n = 0;
-  const auto collect = [&](int64_t row, int64_t size) {
-    for (int64_t k = row; k < row + size; ++k) {  // written always and kept if not zero: no branch to mispredict
-      spiking[n] = static_cast<int32_t>(k);
-      n += magnitude_bits(spikes[k]) != 0;
-    }
-  };
-  int64_t row = 0;
-  for (; row + kBlock <= n_pre; row += kBlock) {
-    if (all_zero<kBlock>(spikes + row)) continue;
-    collect(row, kBlock);
-    if (n < kChunk) continue;
-    deliver(spiking, n);
-    n = 0;
-  }
-  collect(row, n_pre - row);
-  if (n > 0) deliver(spiking, n);
-}
-
 // out[post] = sum over pre of spikes[pre] * weight(pre, post); `weights` is not read if kWeighted is false.
 template <typename T, typename W, bool kWeighted>
 void fan_out_scatter(int64_t n_pre, int64_t k, int64_t n_post, const T* BRAINSIM_RESTRICT spikes,

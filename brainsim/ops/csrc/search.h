@@ -1,0 +1,113 @@
+// The search for spikes: which of many values, nearly all of them zero, are not. Nothing here knows of XLA.
+
+#ifndef BRAINSIM_SEARCH_H_
+#define BRAINSIM_SEARCH_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "restrict.h"
+
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#include <immintrin.h>
+#define BRAINSIM_SEARCH_WIDE 1
+#else
+#define BRAINSIM_SEARCH_WIDE 0
+#endif
+
+namespace brainsim {
+
+// Presynaptic neurons with a nonzero value are collected and delivered in chunks, on the stack: no kernel allocates.
+constexpr int64_t kChunk = 512;
+constexpr int64_t kBlock = 32;     // values looked at together: most hold no spike,
+constexpr int64_t kPart = 8;       // and of the others, most parts hold none
+
+// The bits of a number without its sign: zero for +0 and -0 only (so not for NaN).
+inline uint32_t magnitude_bits(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof(bits));
+  return bits & 0x7fffffffu;
+}
+inline uint64_t magnitude_bits(double x) {
+  uint64_t bits;
+  std::memcpy(&bits, &x, sizeof(bits));
+  return bits & 0x7fffffffffffffffull;
+}
+
+// Bit patterns are OR-ed, 16 bytes at a time: faster than floats are compared.
+template <int64_t kSize, typename T>
+inline bool all_zero(const T* values) {
+#if defined(__GNUC__) || defined(__clang__)
+  typedef uint64_t Pair __attribute__((vector_size(16), aligned(4), may_alias));
+  constexpr uint64_t kMagnitude = sizeof(T) == 4 ? 0x7fffffff7fffffffull : 0x7fffffffffffffffull;
+  const Pair* pairs = reinterpret_cast<const Pair*>(values);
+  Pair any = pairs[0];
+  for (int64_t k = 1; k < kSize * static_cast<int64_t>(sizeof(T)) / 16; ++k) any |= pairs[k];
+  return ((any[0] | any[1]) & kMagnitude) == 0;
+#else
+  decltype(magnitude_bits(T{})) any = 0;
+  for (int64_t k = 0; k < kSize; ++k) any |= magnitude_bits(values[k]);
+  return any == 0;
+#endif
+}
+
+// Where the first block of kBlock values that are not all zero begins, from `row` on; or where the last whole block ends.
+template <typename T>
+int64_t skip_zeros_portable(const T* values, int64_t row, int64_t n) {
+  while (row + kBlock <= n && all_zero<kBlock>(values + row)) row += kBlock;
+  return row;
+}
+
+#if BRAINSIM_SEARCH_WIDE
+template <typename T>
+__attribute__((target("avx2"))) int64_t skip_zeros_avx2(const T* values, int64_t row, int64_t n) {
+  constexpr int64_t kSize = 32 / sizeof(T);
+  const __m256i magnitude = sizeof(T) == 4 ? _mm256_set1_epi32(0x7fffffff) : _mm256_set1_epi64x(0x7fffffffffffffff);
+  for (; row + kBlock <= n; row += kBlock) {
+    __m256i any = _mm256_setzero_si256();
+    for (int64_t k = 0; k < kBlock; k += kSize)
+      any = _mm256_or_si256(any, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(values + row + k)));
+    if (!_mm256_testz_si256(any, magnitude)) break;
+  }
+  return row;
+}
+#endif
+
+template <typename T>
+int64_t skip_zeros(const T* values, int64_t row, int64_t n) {
+#if BRAINSIM_SEARCH_WIDE
+  static const bool has_avx2 = __builtin_cpu_supports("avx2");
+  if (has_avx2) return skip_zeros_avx2(values, row, n);
+#endif
+  return skip_zeros_portable(values, row, n);
+}
+
+// Calls `deliver(rows, count)` with the neurons whose value is not zero, in ascending order, in chunks; once at least.
+template <typename T, typename Deliver>
+inline void for_spikes(const T* BRAINSIM_RESTRICT spikes, int64_t n_pre, Deliver deliver) {
+  int32_t spiking[kChunk + kBlock];
+  int64_t n = 0;
+  const auto collect = [&](int64_t row, int64_t size) {
+    for (int64_t k = row; k < row + size; ++k) {  // written always and kept if not zero: no branch to mispredict
+      spiking[n] = static_cast<int32_t>(k);
+      n += magnitude_bits(spikes[k]) != 0;
+    }
+  };
+  bool delivered = false;
+  int64_t row = skip_zeros(spikes, 0, n_pre);
+  for (; row + kBlock <= n_pre; row = skip_zeros(spikes, row + kBlock, n_pre)) {
+    for (int64_t part = row; part < row + kBlock; part += kPart)
+      if (!all_zero<kPart>(spikes + part)) collect(part, kPart);
+    if (n < kChunk) continue;
+    deliver(spiking, n);
+    delivered = true;
+    n = 0;
+  }
+  collect(row, n_pre - row);
+  if (n > 0 || !delivered) deliver(spiking, n);
+}
+
+}  // namespace brainsim
+
+#endif  // BRAINSIM_SEARCH_H_
