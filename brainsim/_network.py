@@ -204,21 +204,41 @@ class Network(AbstractNode):
         return NetworkState(populations, history, lists, relevant)
 
     def prepare(self, solver, *, dt):
-        delayed = {n: p.connect for n, p in self.projections.items() if isinstance(p.connect, AbstractDelayed)}
-        return Prepared(self._solvers(solver, dt), {n: connect.prepare(dt=dt) for n, connect in delayed.items()})
+        return self.prepared(solver, dt, self.populations)
 
-    def _solvers(self, solver: Any, dt: float) -> dict[str, Any]:
+    def prepared(self, solver: Any, dt: float, populations: Mapping[str, Population]) -> Prepared:
+        """`prepare` with solvers for these populations; `solver` may still name any of the network."""
+        delayed = {n: p.connect for n, p in self.projections.items() if isinstance(p.connect, AbstractDelayed)}
         if isinstance(solver, Mapping):
             if unknown := [name for name in solver if name not in self.populations]:
                 raise ValueError(
                     f"solver for unknown population {unknown[0]!r}; available: {', '.join(self.populations)}"
                 )
-            return {name: p.prepare(solver.get(name), dt=dt) for name, p in self.populations.items()}
-        return {name: p.prepare(solver, dt=dt) for name, p in self.populations.items()}
+        of = lambda name: solver.get(name) if isinstance(solver, Mapping) else solver
+        solvers = {name: p.prepare(of(name), dt=dt) for name, p in populations.items()}
+        return Prepared(solvers, {n: connect.prepare(dt=dt) for n, connect in delayed.items()})
 
     def step(self, k, dt, state, inputs, solver):
-        # What arrives at k + 1 left at k + 1 - delay, and delay >= 1: populations do not wait for one another.
-        arriving: dict[str, dict[str, Array]] = {name: {} for name in self.populations}
+        arriving = self.arriving(k, dt, state, inputs, solver)
+        stepped = {
+            name: p.step(k, dt, state.populations[name], arriving[name], solver.solvers[name])
+            for name, p in self.populations.items()
+        }
+        spikes = {name: s for name, (_, s) in stepped.items()}
+        history = {name: set_row(h, k, spikes[name]) for name, h in state.history.items()}
+        lists = {name: set_row(x, k, ops.spike_list(spikes[name], x.shape[1])) for name, x in state.lists.items()}
+        of = lambda name: self.populations[name].relevant(state.populations[name], stepped[name][0], spikes[name])
+        relevant = {name: set_row(x, k, of(name)) for name, x in state.relevant.items()}
+        return NetworkState({name: s for name, (s, _) in stepped.items()}, history, lists, relevant), spikes
+
+    def arriving(
+        self, k: Array, dt: float, state: NetworkState, inputs: Mapping[str, Any], solver: Prepared, apart: Any = ()
+    ) -> dict[str, dict[str, Any]]:
+        """What flows into each population in step k, and what arrives at its receptors; not through those `apart`.
+
+        What arrives at k + 1 left at k + 1 - delay, and delay >= 1: populations do not wait for one another.
+        """
+        arriving: dict[str, dict[str, Any]] = {name: {} for name in self.populations}
         for name, value in inputs.items():
             population, _, receptor = name.partition(".")
             arriving[population][receptor or "current"] = value
@@ -226,23 +246,14 @@ class Network(AbstractNode):
         for name, p in self.projections.items():
             if name in solver.delayed:
                 _arrive(arriving, p.post, solver.delayed[name](past[p.pre], dt=dt))
-            elif not isinstance(p.connect, Fused):
+            elif not isinstance(p.connect, Fused) and name not in apart:
                 left, relevant = k - p.steps(dt), state.relevant.get(p.pre)
-                sent = _row(state.history[p.pre], left)
-                events = p.connect(sent) if relevant is None else p.connect.from_relevant(sent, _row(relevant, left))
+                sent = row_of(state.history[p.pre], left)
+                events = p.connect(sent) if relevant is None else p.connect.from_relevant(sent, row_of(relevant, left))
                 _arrive(arriving, p.post, events)
         for post, events in self._bundled_events(past, dt).items():
             _arrive(arriving, post, events)
-        stepped = {
-            name: p.step(k, dt, state.populations[name], arriving[name], solver.solvers[name])
-            for name, p in self.populations.items()
-        }
-        spikes = {name: s for name, (_, s) in stepped.items()}
-        history = {name: _set_row(h, k, spikes[name]) for name, h in state.history.items()}
-        lists = {name: _set_row(x, k, ops.spike_list(spikes[name], x.shape[1])) for name, x in state.lists.items()}
-        of = lambda name: self.populations[name].relevant(state.populations[name], stepped[name][0], spikes[name])
-        relevant = {name: _set_row(x, k, of(name)) for name, x in state.relevant.items()}
-        return NetworkState({name: s for name, (s, _) in stepped.items()}, history, lists, relevant), spikes
+        return arriving
 
     def _bundled_events(self, past: dict[str, Past], dt: float) -> dict[str, Array]:
         """The events that bundles deliver, by `"population.receptor"`: each adds to one vector, in place."""
@@ -262,14 +273,16 @@ def _arrive(arriving: dict[str, dict[str, Array]], post: str, events: Array) -> 
     there[receptor] = there[receptor] + events if receptor in there else events
 
 
-def _row(history: Array, k: Array) -> Array:
+def row_of(history: Array, k: Array) -> Array:
+    """What a ring holds of step k."""
     if history.ndim == 1:
         return history
     length = history.shape[0]
     return jax.lax.dynamic_index_in_dim(history, jax.lax.rem(k + length, jnp.asarray(length, k.dtype)), keepdims=False)
 
 
-def _set_row(history: Array, k: Array, spikes: Any) -> Array:
+def set_row(history: Array, k: Array, spikes: Any) -> Array:
+    """The ring with what it holds of step k replaced."""
     if history.ndim == 1:
         return spikes
     length = jnp.asarray(history.shape[0], k.dtype)

@@ -13,8 +13,10 @@ from jaxtyping import Array, PyTree
 
 from ._compat import cpu_options, is_outermost
 from ._dynamics import AbstractConnectivity, AbstractNode
+from ._network import Network
 from ._population import Population
 from ._record import Record, Result, Snapshot
+from ._together import Together, together
 from ._typing import as_float, whole
 from .inputs import AbstractInput
 from .ops import carry_weights
@@ -98,6 +100,8 @@ def advance(
     everys = {r.every for r in records.values()}
     levels, kept = _levels(everys, steps, steps if outermost and checkpoint is None else checkpoint)
     compiled = _optimised() if outermost else _plain
+    if outermost and isinstance(node, Network):
+        node = together(node, state.node, solver, inputs)
     return compiled(node, steps, float(dt), inputs, records, state, solver, levels, 0 if outermost else kept)
 
 
@@ -137,6 +141,7 @@ def _run(
     series = {name: x for name, x in inputs.items() if eqx.is_array(x) and x.ndim == 2}
     steady = {name: x for name, x in inputs.items() if name not in series}
     dense = {name: r for name, r in records.items() if r.events is None}
+    own = lambda state: node.unpack(state) if isinstance(node, Together) else state  # what a user knows as its state
 
     # The weights of synapses: reverse mode through a loop that carries them touches only those that were used.
     arrays, rest = eqx.partition(node, _weights(node) if kept else False)
@@ -148,12 +153,12 @@ def _run(
         now |= {name: jnp.broadcast_to(x[0], (sizes[name],)) for name, x in rows.items()}
         model: Any = eqx.combine(jax.tree.unflatten(tree, weights), rest)
         new, spikes = model.step(k, dt, state, now, prepared)
-        lists = {name: records[name].append(x, node, new, spikes, k + 1) for name, x in lists.items()}
+        lists = {name: records[name].append(x, node, own(new), spikes, k + 1) for name, x in lists.items()}
         return (Snapshot(k + 1, new), lists), taken(1, new, spikes)
 
     def taken(every: int, node_state: Any, spikes: Any) -> dict[str, PyTree]:
         """The records due after a block of `every` steps, one row each."""
-        due = {name: r.take(node, node_state, spikes) for name, r in dense.items() if r.every == every}
+        due = {name: r.take(node, own(node_state), spikes) for name, r in dense.items() if r.every == every}
         return jax.tree.map(lambda x: jnp.asarray(x)[None], due)
 
     def block(i: int) -> Callable:
@@ -182,7 +187,8 @@ def _run(
         return carry, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), out)
 
     lists = {name: r.empty(node) for name, r in records.items() if r.events is not None}
-    final, carried, done, parts = (state, lists), weights, 0, []
+    first = state._replace(node=node.pack(state.node)) if isinstance(node, Together) else state
+    final, carried, done, parts = (first, lists), weights, 0, []
     for i, length in enumerate(levels):  # whole blocks of the longest level, then of the next with what remains
         todo = (steps - done) // length * length
         if todo:
@@ -190,7 +196,7 @@ def _run(
             (final, carried), out = repeat(i, (final, carried), chunk, todo)
             parts.append(out)
             done += todo
-    final, lists = final
+    final, lists = final[0]._replace(node=own(final[0].node)), final[1]
     joined = {name: records[name].listed(x, node, state.k, steps, dt) for name, x in lists.items()}
     for name in dense:
         there = [part[name] for part in parts if name in part]

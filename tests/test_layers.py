@@ -21,6 +21,7 @@ LAYERS = [
     ["_projection"],
     ["_bundle"],
     ["_network"],
+    ["_together"],
     ["networks"],
     ["_record"],
     ["_simulate"],
