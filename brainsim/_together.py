@@ -1,8 +1,8 @@
-"""How a network is stepped where nobody differentiates: populations that are alike as one, their projections in one call.
+"""How a network is stepped where nobody differentiates: populations that are alike as one, projections in one call.
 
-It changes no result. Every loop over neurons and every call of a kernel costs something beside its work; eight populations
-of the same cell need no more of them than one. Only an outermost run can do this: it sees the values of parameters,
-and so whether populations are alike.
+It changes no result. Every loop over neurons and every call of a kernel costs something beside its work; eight
+populations of the same cell need no more of them than one. Only an outermost run can do this: it sees the values of
+parameters, and so whether populations are alike.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +17,9 @@ from jaxtyping import Array
 from . import ops
 from ._dynamics import AbstractNode
 from ._network import Network, NetworkState, row_of, set_row
-from ._population import Population, PopulationState
+from ._population import Population
 from ._projection import Projection
+from ._spikes import Part
 from .ops._blocks import Place, deliver_blocks
 from .synapses import CSR
 
@@ -109,7 +110,8 @@ class Together(AbstractNode):
             before = state.populations[first]
             after, spiked = population.step(k, dt, before, flowing, solver.solvers[first])
             populations[first] = after
-            spikes |= {name: part(spiked) for name, part in self._parts(names)}
+            first_of = dict(zip(names, self._starts(names), strict=True))
+            spikes |= {name: Part(spiked, first_of[name], self.sizes[name]) for name in names}
             near = population.relevant(before, after, spiked)
             for ring, x in ((history, spiked), (relevant, near)):
                 if flat and first in ring:
@@ -118,7 +120,7 @@ class Together(AbstractNode):
                     ring |= {n: set_row(ring[n], k, part(x)) for n, part in self._parts(names) if n in ring}
             for name in (name for name in names if name in state.lists):
                 size = state.lists[name].shape[1]
-                lists[name] = set_row(state.lists[name], k, ops.spike_list(spikes[name], size))
+                lists[name] = set_row(state.lists[name], k, ops.spike_list(spikes[name].spikes, size))
         return NetworkState(populations, history, lists, relevant), spikes
 
     def _population(self, names: tuple[str, ...]) -> Population:
@@ -130,22 +132,23 @@ class Together(AbstractNode):
         neuron, receptors = jax.tree.map(join, *[(p.neuron, p.receptors) for p in members])
         return Population(sum(p.n for p in members), neuron, receptors)
 
+    def _starts(self, names: tuple[str, ...]) -> list[int]:
+        """Where each population of a group begins in a vector of the group."""
+        return [sum(self.sizes[name] for name in names[:i]) for i in range(len(names))]
+
     def _parts(self, names: tuple[str, ...]) -> list[tuple[str, Callable[[Array], Array]]]:
         """The populations of a group, and what takes the part of each out of a vector of the group."""
-        parts, start = [], 0
-        for name in names:
-            n = self.sizes[name]
-            parts.append((name, lambda x, start=start, n=n: x if x.shape == (n,) else x[start : start + n]))
-            start += n
-        return parts
+        if len(names) == 1:
+            return [(names[0], lambda x: x)]
+        places = zip(names, self._starts(names), strict=True)
+        return [(name, lambda x, i=i, n=self.sizes[name]: x[i : i + n]) for name, i in places]
 
     def _delivered(self, k: Array, dt: float, state: NetworkState) -> list[list[tuple[str, Array]]]:
         """The events at the receptors of each group, all by one call."""
         home = {name: (i, names) for i, names in enumerate(self.groups) for name in names}
         start: dict[str, int] = {}  # of a population in what its group sends
         for names, flat in zip(self.groups, self.flat, strict=True):
-            for i, name in enumerate(names):
-                start[name] = sum(self.sizes[other] for other in names[:i]) if flat else 0
+            start |= dict(zip(names, self._starts(names) if flat else [0] * len(names), strict=True))
         sources: dict[tuple[str, int], int] = {}
         placed, offset = [], 0
         for names, ends in zip(self.groups, self.ends, strict=True):

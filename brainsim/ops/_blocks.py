@@ -1,7 +1,7 @@
 """Many products with sparse matrices in one call: all projections of a network that have one delay each.
 
-The spikes of each population are searched once, and what a call costs is paid once. Its derivatives and its batched form
-are those of the products one by one (`_csr_primitives`); `csr_matvec` is the public form of each.
+The spikes of each population are searched once, and what a call costs is paid once. Its derivatives and its batched
+form are those of the products one by one (`_csr_primitives`); `csr_matvec` is the public form of each.
 """
 
 import functools as ft
@@ -19,7 +19,7 @@ from ._library import load
 
 
 class Place(NamedTuple):
-    """Where a block is: from `first_pre` on in its source, to `first_post` and the `n_post` that follow in the result."""
+    """Where a block is: from `first_pre` on in its source, to `n_post` entries of the result from `first_post` on."""
 
     source: int
     first_pre: int
@@ -76,7 +76,7 @@ def _jvp(primals, tangents, **params):
         for x in primals
     ]
     given = [z if isinstance(t, _compat.Zero) else t for z, t in zip(zero, tangents, strict=True)]
-    return jax.jvp(ft.partial(_reference, **params), primals, given)
+    return jax.jvp(ft.partial(_reference, **params), list(primals), given)
 
 
 def _batch(operands, dims, **params):
@@ -93,8 +93,6 @@ def _call(*operands, places, n_out):
     return jax.ffi.ffi_call("brainsim_blocks", jax.ShapeDtypeStruct((n_out,), dtype))(*operands, layout=layout)
 
 
-_blocks = _compat.define_primitive(
-    "brainsim_blocks", abstract=_abstract, reference=_reference, jvp=_jvp, batch=_batch
-)
+_blocks = _compat.define_primitive("brainsim_blocks", abstract=_abstract, reference=_reference, jvp=_jvp, batch=_batch)
 if load():
     _compat.define_cpu_call(_blocks, _call)

@@ -58,8 +58,7 @@ constexpr int64_t kPointersAhead = 24;  // and to the one whose bounds are fetch
 template <typename T, typename Found>
 inline void search(const T* row, int64_t n, Found found) {
   int64_t i = 0;
-  for (; i + kBlock <= n; i += kBlock) {
-    if (all_zero<kBlock>(row + i)) continue;
+  for (i = skip_zeros(row, i, n); i + kBlock <= n; i = skip_zeros(row, i + kBlock, n)) {
     for (int64_t part = i; part < i + kBlock; part += kPart) {
       if (all_zero<kPart>(row + part)) continue;
       for (int64_t j = part; j < part + kPart; ++j)

@@ -1,0 +1,255 @@
+"""A network stepped in groups is the network stepped population by population."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tolerances import assert_close
+
+import brainsim as bs
+from brainsim._simulate import named_inputs, started
+from brainsim._together import together
+from brainsim.ops import _blocks
+from brainsim.ops._blocks import Place, deliver_blocks
+
+DT = 0.1
+
+
+def cell(**change):
+    return bs.LIF(**(dict(tau=20.0, v_rest=-60.0, v_th=-50.0, v_reset=-60.0, t_ref=1.0) | change))
+
+
+def population(n, neuron=None, **more):
+    receptors = dict(exc=bs.ExpConductance(tau=5.0, e_rev=0.0), inh=bs.ExpConductance(tau=10.0, e_rev=-80.0))
+    start = lambda key, n: jax.random.uniform(key, (n,), minval=-60.0, maxval=-50.0)
+    return bs.Population(n, neuron or cell(), receptors, initial=dict(v=start), **more)
+
+
+def wired(populations, delay=0.1, weights=(2.0, 2.0, -1.0, 30.0), extra=()):
+    """E excites, I inhibits; of the weights, a list is one for each synapse."""
+    projections = []
+    ends = [("E", "E.exc"), ("E", "I.exc"), ("I", "E.inh"), ("I", "I.inh")]
+    for weight, (pre, post) in zip(weights, ends, strict=True):
+        weight = abs(weight) if isinstance(weight, float) else weight
+        late = delay[pre] if isinstance(delay, dict) else delay
+        projections.append(bs.Projection(pre, post, bs.FixedProbability(0.2, weight=weight), delay=late))
+    return bs.Network(populations, [*projections, *extra], key=jax.random.key(0))
+
+
+def alike(**more):
+    return dict(E=population(60), I=population(25, **more))
+
+
+def heterogeneous():
+    each = lambda n: population(n, cell(tau=jnp.linspace(15.0, 25.0, n)))
+    return dict(E=each(60), I=each(25))
+
+
+NETWORKS = {
+    "alike": lambda: wired(alike()),
+    "one weight per synapse": lambda: wired(alike(), weights=(2.0, bs.Normal(2.0, 0.5), bs.Normal(20.0, 1.0), 30.0)),
+    "weights differ": lambda: wired(alike(), weights=(2.0, 3.0, 20.0, 30.0)),
+    "delays differ": lambda: wired(alike(), delay=dict(E=0.3, I=0.1)),
+    "longer delays": lambda: wired(alike(), delay=0.7),
+    "delays of single synapses": lambda: wired(alike(), delay=bs.Uniform(0.2, 1.0)),
+    "two projections to one receptor": lambda: wired(
+        alike(), extra=[bs.Projection("E", "E.exc", bs.FixedProbability(0.1, weight=1.0), delay=0.1)] * 2
+    ),
+    "other layouts": lambda: wired(
+        alike(),
+        extra=[
+            bs.Projection("E", "I.exc", bs.FixedOutDegree(3, weight=1.0), delay=0.1),
+            bs.Projection("I", "E.inh", bs.Procedural(bs.FixedProbability(0.2, weight=2.0)), delay=0.2),
+        ],
+    ),
+    "a third population in between": lambda: wired(dict(E=population(60), X=population(7, bs.LIF()), I=population(25))),
+    "nothing sent by one": lambda: wired(dict(E=population(60), X=population(7), I=population(25))),
+    "noise": lambda: wired(dict(E=population(60), I=population(25, noise=dict(v=0.5)))),
+    "parameters neuron by neuron": lambda: wired(heterogeneous()),
+    "compact surrogate": lambda: wired(
+        {name: population(n, cell(surrogate=bs.Triangle())) for name, n in dict(E=60, I=25).items()}
+    ),
+    "nobody connected": lambda: bs.Network(alike(), key=jax.random.key(0)),
+}
+INPUTS = {
+    "the same": lambda: dict(E=200.0, I=200.0),
+    "numbers": lambda: dict(E=200.0, I=180.0),
+    "to one": lambda: {"E": 250.0, "I.exc": 0.3},
+    "arrays": lambda: dict(E=jnp.linspace(150.0, 250.0, 60), I=200.0),
+    "series": lambda: dict(E=jnp.linspace(0.0, 400.0, 200)[:, None], I=200.0),
+    "functions": lambda: dict(E=lambda t: 200.0 + 50.0 * jnp.sin(t), I=190.0),
+    "events": lambda: {"E": 150.0, "I": 150.0, "E.exc": bs.Poisson(2000.0, weight=1.0, key=jax.random.key(3))},
+}
+
+
+def run(net, inputs, state=None):
+    record = dict(
+        spikes=bs.Record(list(net.populations), events=3000),
+        raster=list(net.populations),
+        g=bs.Record("I.exc.g", every=5, index=[0, 3]),
+        total=lambda s: {name: x.neuron.v.sum() for name, x in s.populations.items()},
+    )
+    return bs.simulate(net, 20.0, DT, inputs, record, key=jax.random.key(1), state=state)
+
+
+def assert_same(got, twin):
+    assert int(twin.spikes["E"].count) > 50
+    for name, spikes in twin.spikes.items():
+        np.testing.assert_array_equal(got.spikes[name].numpy(), spikes.numpy())
+        np.testing.assert_array_equal(got["raster"][name], twin["raster"][name])
+    assert_close(got["g"], twin["g"], chaotic=True)
+    assert_close(got["total"], twin["total"], chaotic=True)
+    assert_close(*(jax.tree.map(_bits, x.state) for x in (got, twin)), chaotic=True)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks(name, x64):
+    """Spikes, records and the final state, from the beginning and from where another run ended."""
+    net, inputs = NETWORKS[name](), INPUTS["numbers"]()
+    traced = jax.jit(lambda state: run(net, inputs, state))
+    first = traced(None)
+    got = run(net, inputs)
+    assert_same(got, first)
+    assert_same(run(net, inputs, first.state), traced(first.state))
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_inputs(name, x64):
+    net, inputs = NETWORKS["alike"](), INPUTS[name]()
+    assert_same(run(net, inputs), jax.jit(lambda: run(net, inputs))())
+
+
+def groups(net, solver=None, inputs=None):
+    inputs = named_inputs(net, inputs or {}, 10)
+    return together(net, started(net, DT, None, jax.random.key(0)).node, solver, inputs)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_who_is_alike(name, x32):
+    expected = {
+        "a third population in between": (("E", "I"), ("X",)),
+        "nothing sent by one": (("E", "X", "I"),),
+        "noise": (("E",), ("I",)),
+    }
+    assert groups(NETWORKS[name]()).groups == expected.get(name, (("E", "I"),))
+
+
+def test_solvers_set_populations_apart(x32):
+    net, solver = NETWORKS["alike"](), bs.ExponentialEuler()
+    assert groups(net, solver).groups == groups(net, dict(E=solver, I=solver)).groups == (("E", "I"),)
+    assert groups(net, dict(E=solver)).groups == (("E",), ("I",))
+    with pytest.raises(ValueError, match="unknown population 'F'; available: E, I"):
+        bs.simulate(net, 1.0, DT, solver=dict(F=solver), key=jax.random.key(0))
+
+
+def test_state_there_and_back(x32):
+    """What a group remembers is what its populations remember."""
+    for make in NETWORKS.values():
+        net = make()
+        state = run(net, INPUTS["numbers"]()).state.node
+        node = together(net, state, None, {})
+        same = jax.tree.map(np.array_equal, *(jax.tree.map(_bits, x) for x in (node.unpack(node.pack(state)), state)))
+        assert all(jax.tree.leaves(same))
+
+
+def _bits(x):
+    return np.asarray(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x)
+
+
+def test_one_call_and_one_step(x32):
+    """The eight populations of the microcircuit take one step; the four projections of COBA one call."""
+    net, inputs = bs.networks.coba(400)
+    node = groups(net, inputs=inputs)
+    prepared = node.prepare(bs.ExponentialEuler(), dt=DT)
+    state = node.init(dt=DT, key=jax.random.key(0))
+    text = str(jax.make_jaxpr(lambda s: node.step(jnp.int32(0), DT, s, named_inputs(net, inputs, 10), prepared))(state))
+    assert text.count("brainsim_blocks[") == text.count("brainsim_exponential_step ") == 1
+    assert "brainsim_csr_scatter" not in text
+    microcircuit, _ = bs.networks.microcircuit(scale=0.01)
+    assert [len(names) for names in groups(microcircuit).groups] == [8]
+
+
+# ---- the operator
+
+
+def problem(rng, dtype=float):
+    """Two sources and five blocks, among them an empty one and one with padding and duplicates."""
+    sizes, n_out = (50, 33), 90
+    shapes = [(0, 0, 50, 0, 40), (0, 10, 20, 40, 50), (0, 0, 0, 0, 5), (1, 0, 33, 20, 60), (1, 32, 1, 89, 1)]
+    blocks, places = [], []
+    for b, (source, first_pre, n_pre, first_post, n_post) in enumerate(shapes):
+        rows = np.sort(rng.integers(0, n_pre, size=4 * n_pre)) if n_pre else np.zeros(0, int)
+        indptr = np.searchsorted(rows, np.arange(n_pre + 1)).astype(np.int32)
+        indices = rng.integers(-1, n_post + 1, size=rows.size).astype(np.int32)
+        weighted = b % 2 == 1
+        blocks.append((indices, indptr, *([jnp.asarray(rng.normal(size=rows.size), dtype)] if weighted else [])))
+        places.append(Place(source, first_pre, first_post, n_post, weighted))
+    sources = [jnp.asarray(rng.normal(size=n) * (rng.random(n) < 0.3), dtype) for n in sizes]
+    return sources, blocks, places, n_out
+
+
+def twin(sources, blocks, places, n_out):
+    out = np.zeros(n_out)
+    for (indices, indptr, *weight), at in zip(blocks, places, strict=True):
+        for row in range(len(indptr) - 1):
+            for s in range(indptr[row], indptr[row + 1]):
+                if 0 <= indices[s] < at.n_post:
+                    w = weight[0][s] if weight else 1.0
+                    out[at.first_post + indices[s]] += float(w) * float(sources[at.source][at.first_pre + row])
+    return jnp.asarray(out)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_blocks(seed, precision):
+    given = problem(np.random.default_rng(seed))
+    expected = twin(*given)
+    assert_close(jax.jit(lambda: deliver_blocks(*given))(), expected)
+    flat = [x for block in given[1] for x in block]
+    assert_close(_blocks._reference(*flat, *given[0], places=tuple(given[2]), n_out=given[3]), expected)
+
+
+def test_derivatives_and_batches(x64):
+    """Those of the products one by one."""
+    rng = np.random.default_rng(0)
+    sources, blocks, places, n_out = problem(rng)
+    weights = [block[2] for block in blocks if len(block) == 3]
+
+    def call(sources, weights):
+        rest = iter(weights)
+        return deliver_blocks(
+            sources, [(*b[:2], *([next(rest)] if len(b) == 3 else [])) for b in blocks], places, n_out
+        )
+
+    moved = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape)), (sources, weights))
+    value, slope = jax.jvp(call, (sources, weights), moved)
+    difference = [call(*jax.tree.map(lambda x, d: x + e * d, (sources, weights), moved)) for e in (1e-6, -1e-6)]  # noqa: B023
+    assert_close(value, call(sources, weights))
+    np.testing.assert_allclose(slope, (difference[0] - difference[1]) / 2e-6, rtol=1e-6, atol=1e-8)
+    ct = jnp.asarray(rng.normal(size=n_out))
+    back = jax.vjp(call, sources, weights)[1](ct)
+    pairs = zip(jax.tree.leaves(back), jax.tree.leaves(moved), strict=True)
+    np.testing.assert_allclose(sum(jnp.vdot(a, b) for a, b in pairs), jnp.vdot(ct, slope), rtol=1e-12)
+    rows = jax.vmap(call, ([0, None], None))([jnp.stack([sources[0], 2 * sources[0]]), sources[1]], weights)
+    assert_close(rows[1], call([2 * sources[0], sources[1]], weights))
+
+
+@pytest.mark.skipif(bs.ops.backend() != "ffi", reason="needs the compiled kernels")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ((0, -1, 0, 40, 0), "ends outside"),
+        ((0, 1, 0, 40, 0), "begins outside"),
+        ((0, 0, 60, 40, 0), "ends outside"),
+        ((0, 0, 0, -1, 0), "ends outside"),
+        ((0, 0, 0, 2**62, 0), "ends outside"),
+        ((1, 0, 0, 40, 0), "no source"),
+        ((0, 0, 0, 40, 1), "lacks an array|one entry per synapse|must have the same type"),
+    ],
+)
+def test_kernel_refuses_what_does_not_fit(change, message, x32):
+    """Wild layouts are errors, never accesses out of bounds."""
+    operands = jnp.zeros(3, jnp.int32), jnp.zeros(51, jnp.int32), jnp.ones(50)
+    call = jax.ffi.ffi_call("brainsim_blocks", jax.ShapeDtypeStruct((90,), jnp.float32))
+    assert call(*operands, layout=np.array([0, 0, 0, 40, 0])).tolist() == [0.0] * 90
+    with pytest.raises(Exception, match=message):
+        call(*operands, layout=np.array(change)).block_until_ready()
