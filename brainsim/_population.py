@@ -1,5 +1,6 @@
 """A population: n neurons and their receptors, as one hybrid system."""
 
+import functools as ft
 from typing import Any, ClassVar, NamedTuple
 
 import diffrax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import lineax
 from jaxtyping import Array, Bool, Float, Int
 
+from ._compat import is_outermost
 from ._dynamics import AbstractNeuron, AbstractNode, AbstractReceptor
 from ._solver import Exact, ExponentialEuler, Prepared, structure
 from ._surrogate import AbstractCompactSurrogate
@@ -149,11 +151,11 @@ class Population(AbstractNode):
             if draws or self.noise:
                 raise ValueError("a population with noise or random initial values needs a key: simulate(..., key=...)")
         else:
-            key, first = jax.random.split(key)
-        y = self._rest()
+            key, draw = _keys(key, len(self.initial))
+        y = _rest(self.neuron, self.receptors, self.n) if is_outermost() else self._rest()
         start = {}
         for i, (name, value) in enumerate(self.initial.items()):
-            value = value(jax.random.fold_in(first, i), self.n) if callable(value) else value
+            value = value(draw[i], self.n) if callable(value) else value
             start[name] = jnp.broadcast_to(as_float(value), (self.n,)).astype(get(y.neuron, name).dtype)
         refractory = jnp.zeros(self.n, jnp.int32)
         return PopulationState(put(y.neuron, **start), y.receptors, refractory, key if self.noise else None)
@@ -258,6 +260,19 @@ class _Switched(eqx.Module):
     def step(self, terms: Any, t0: Any, t1: Any, y0: Cell, args: Flow) -> Cell:
         free, held = (s.step(terms, t0, t1, y0, args) for s in (self.free, self.held))
         return jax.tree.map(lambda f, h: jnp.where(args.refractory, h, f), free, held)
+
+
+@ft.partial(jax.jit, static_argnums=1)
+def _keys(key: Array, n: int) -> tuple[Array, list[Array]]:
+    """A key for the noise, and one for each variable that starts elsewhere than at rest."""
+    key, first = jax.random.split(key)
+    return key, [jax.random.fold_in(first, i) for i in range(n)]
+
+
+@eqx.filter_jit
+def _rest(neuron: AbstractNeuron, receptors: dict[str, AbstractReceptor], n: int) -> Cell:
+    """A population at rest, in one call: one array after the other would take longer than many a short run."""
+    return Population(n, neuron, receptors)._rest()
 
 
 def _differentiable_both_ways(solver: diffrax.AbstractSolver) -> diffrax.AbstractSolver:
