@@ -187,6 +187,26 @@ class Population(AbstractNode):
 
     def step(self, k, dt, state, inputs, solver):
         refractory = state.refractory > 0
+        neuron, receptors, spikes = self.arrive_at_jump(k, dt, state, refractory, inputs, solver)
+        return self.jump(dt, state, neuron, receptors, spikes), spikes
+
+    def jump(
+        self, dt: float, state: PopulationState, neuron: State, receptors: dict[str, State], spikes: Float[Array, " n"]
+    ) -> PopulationState:
+        """Neurons that spike are reset, and refractory from then on."""
+        spiked = spikes > 0
+        neuron = jax.tree.map(lambda new, old: jnp.where(spiked, new, old), self.neuron.reset(neuron), neuron)
+        rest = jnp.maximum(state.refractory - 1, 0)
+        return PopulationState(neuron, receptors, jnp.where(spiked, self.pause(dt), rest), state.key)
+
+    def pause(self, dt: float) -> Int[Array, "*n"]:
+        """For how many steps a neuron is refractory after a spike."""
+        return jnp.round(self.neuron.t_ref / dt).astype(jnp.int32)
+
+    def arrive_at_jump(
+        self, k: Array, dt: float, state: PopulationState, refractory: Bool[Array, " n"], inputs: Any, solver: Any
+    ) -> tuple[State, dict[str, State], Float[Array, " n"]]:
+        """Flow and deliver: the states of neurons and receptors before those that spike jump, and the spikes."""
         before = Cell(state.neuron, state.receptors)
         dtype = jax.tree.leaves(before)[0].dtype
 
@@ -211,14 +231,9 @@ class Population(AbstractNode):
             if get(neuron, x) is not get(y.neuron, x) or not solver.holds:
                 neuron = put(neuron, **{x: jnp.where(refractory, get(before.neuron, x), get(neuron, x))})
 
-        # jump
+        # who jumps
         silent = refractory if self.neuron.resets else refractory | (self.neuron.guard(before.neuron) >= 0)
-        spikes = jnp.where(silent, 0, self.neuron.surrogate(self.neuron.guard(neuron)))
-        spiked = spikes > 0
-        neuron = jax.tree.map(lambda new, old: jnp.where(spiked, new, old), self.neuron.reset(neuron), neuron)
-        rest = jnp.maximum(state.refractory - 1, 0)
-        refractory = jnp.where(spiked, jnp.round(self.neuron.t_ref / dt).astype(jnp.int32), rest)
-        return PopulationState(neuron, receptors, refractory, state.key), spikes
+        return neuron, receptors, jnp.where(silent, 0, self.neuron.surrogate(self.neuron.guard(neuron)))
 
     def relevant(self, before: PopulationState, after: PopulationState, spikes: Array) -> Bool[Array, " n"] | None:
         """Which `spikes` of the step from `before` to `after` may have a derivative; None if all may.

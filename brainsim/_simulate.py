@@ -141,7 +141,8 @@ def _run(
     series = {name: x for name, x in inputs.items() if eqx.is_array(x) and x.ndim == 2}
     steady = {name: x for name, x in inputs.items() if name not in series}
     dense = {name: r for name, r in records.items() if r.events is None}
-    own = lambda state: node.unpack(state) if isinstance(node, Together) else state  # what a user knows as its state
+    own = lambda at: node.unpack(at.node, at.k) if isinstance(node, Together) else at.node  # the state users know
+    listed = [name for name, r in records.items() if r.events is not None and r.index is None]
 
     # The weights of synapses: reverse mode through a loop that carries them touches only those that were used.
     arrays, rest = eqx.partition(node, _weights(node) if kept else False)
@@ -152,13 +153,20 @@ def _run(
         now = {name: x.at(k, dt, sizes[name]) if isinstance(x, AbstractInput) else x for name, x in steady.items()}
         now |= {name: jnp.broadcast_to(x[0], (sizes[name],)) for name, x in rows.items()}
         model: Any = eqx.combine(jax.tree.unflatten(tree, weights), rest)
-        new, spikes = model.step(k, dt, state, now, prepared)
-        lists = {name: records[name].append(x, node, own(new), spikes, k + 1) for name, x in lists.items()}
-        return (Snapshot(k + 1, new), lists), taken(1, new, spikes)
+        if isinstance(model, Together):
+            whole = {name: lists[name] for name in listed}
+            new, spikes, whole = model.step_and_list(k, dt, state, now, prepared, whole)
+        else:
+            (new, spikes), whole = model.step(k, dt, state, now, prepared), {}
+        after = Snapshot(k + 1, new)
+        append = lambda name, x: (
+            whole[name] if name in whole else records[name].append(x, node, own(after), spikes, k + 1)
+        )
+        return (after, {name: append(name, x) for name, x in lists.items()}), taken(1, after, spikes)
 
-    def taken(every: int, node_state: Any, spikes: Any) -> dict[str, PyTree]:
+    def taken(every: int, at: Snapshot, spikes: Any) -> dict[str, PyTree]:
         """The records due after a block of `every` steps, one row each."""
-        due = {name: r.take(node, own(node_state), spikes) for name, r in dense.items() if r.every == every}
+        due = {name: r.take(node, own(at), spikes) for name, r in dense.items() if r.every == every}
         return jax.tree.map(lambda x: jnp.asarray(x)[None], due)
 
     def block(i: int) -> Callable:
@@ -173,7 +181,7 @@ def _run(
                     state, out = step([], state, rows)
             else:
                 (state, carried), out = repeat(i + 1, (state, carried), rows, levels[i])
-                out = {**out, **taken(levels[i], state[0].node, None)}
+                out = {**out, **taken(levels[i], state[0], None)}
             return (state, carried), out
 
         # Reverse mode keeps what enters a block of the longest levels, and again what enters a step.
@@ -187,7 +195,7 @@ def _run(
         return carry, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), out)
 
     lists = {name: r.empty(node) for name, r in records.items() if r.events is not None}
-    first = state._replace(node=node.pack(state.node)) if isinstance(node, Together) else state
+    first = state._replace(node=node.pack(state.node, state.k)) if isinstance(node, Together) else state
     final, carried, done, parts = (first, lists), weights, 0, []
     for i, length in enumerate(levels):  # whole blocks of the longest level, then of the next with what remains
         todo = (steps - done) // length * length
@@ -196,7 +204,7 @@ def _run(
             (final, carried), out = repeat(i, (final, carried), chunk, todo)
             parts.append(out)
             done += todo
-    final, lists = final[0]._replace(node=own(final[0].node)), final[1]
+    final, lists = final[0]._replace(node=own(final[0])), final[1]
     joined = {name: records[name].listed(x, node, state.k, steps, dt) for name, x in lists.items()}
     for name in dense:
         there = [part[name] for part in parts if name in part]

@@ -193,11 +193,11 @@ def structure(f: Callable[[State], State], y: State) -> tuple[list[set[int]], li
 
     shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in leaves]
     closed = jax.make_jaxpr(tangent)(*shapes, *shapes)
-    outs = _dependence(closed.jaxpr, [{i} for i in range(2 * size)])
+    outs = dependence(closed.jaxpr, [{i} for i in range(2 * size)])
     return [{i - size for i in used if i >= size} for used in outs], [any(i < size for i in used) for used in outs]
 
 
-def _dependence(jaxpr: Any, inputs: list[set[int]]) -> list[set[int]]:
+def dependence(jaxpr: Any, inputs: list[set[int]]) -> list[set[int]]:
     """The inputs that each output of a jaxpr depends on; looks inside calls, and takes other higher-order ops whole."""
     env = dict(zip(jaxpr.invars, inputs, strict=True))
     read = lambda atom: set() if hasattr(atom, "val") else env.get(atom, set())
@@ -209,7 +209,7 @@ def _dependence(jaxpr: Any, inputs: list[set[int]]) -> list[set[int]]:
             eqn.primitive.name in ("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call")
             and inner is not None
         ):
-            outs = _dependence(inner, used)
+            outs = dependence(inner, used)
         else:
             outs = [set().union(*used)] * len(eqn.outvars)
         env.update(zip(eqn.outvars, outs, strict=True))

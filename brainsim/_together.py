@@ -17,9 +17,12 @@ from jaxtyping import Array
 from . import ops
 from ._dynamics import AbstractNode
 from ._network import Network, NetworkState, row_of, set_row
-from ._population import Population
+from ._population import Population, PopulationState
 from ._projection import Projection
+from ._solver import dependence
 from ._spikes import Part
+from ._typing import State
+from .ops._at_spikes import at_spikes
 from .ops._blocks import Place, deliver_blocks
 from .synapses import CSR
 
@@ -62,35 +65,39 @@ class Together(AbstractNode):
         return self.network.read(state, name)
 
     def init(self, *, dt, key=None):
-        return self.pack(self.network.init(dt=dt, key=key))
+        return self.pack(self.network.init(dt=dt, key=key), jnp.zeros((), jnp.int32))
 
     def prepare(self, solver, *, dt):
         return self.network.prepared(solver, dt, {names[0]: self._population(names) for names in self.groups})
 
-    def pack(self, state: NetworkState) -> NetworkState:
-        """The state of the network with one record for each group, named after its first population."""
+    def pack(self, state: NetworkState, k: Array) -> NetworkState:
+        """The state of the network with one record for each group, named after its first population.
+
+        Instead of the steps that a neuron is still refractory it holds the step from which on it is not: that changes
+        with a spike only.
+        """
         populations, history, relevant = {}, dict(state.history), dict(state.relevant)
         for names, flat in zip(self.groups, self.flat, strict=True):
-            members = [state.populations[name] for name in names]
-            populations[names[0]] = jax.tree.map(lambda *x: _joined(x), *members)
+            whole = jax.tree.map(lambda *x: _joined(x), *[state.populations[name] for name in names])
+            populations[names[0]] = whole._replace(refractory=whole.refractory + k)
             for ring in (history, relevant) if flat else ():
-                sizes = [self.sizes[name] for name in names]
                 there = [ring.pop(name, None) for name in names]
                 if any(x is not None for x in there):
                     dtype = next(x.dtype for x in there if x is not None)
-                    rows = [jnp.zeros(n, dtype) if x is None else x for x, n in zip(there, sizes, strict=True)]
-                    ring[names[0]] = _joined(rows)
+                    pairs = zip(there, names, strict=True)
+                    ring[names[0]] = _joined([jnp.zeros(self.sizes[n], dtype) if x is None else x for x, n in pairs])
         return NetworkState(populations, history, state.lists, relevant)
 
-    def unpack(self, state: NetworkState) -> NetworkState:
-        """The state of the network, population by population."""
+    def unpack(self, state: NetworkState, k: Array) -> NetworkState:
+        """The state of the network, population by population, before step `k`."""
         populations, history, relevant = {}, dict(state.history), dict(state.relevant)
         sending = {p.pre for p in self.network.projections.values()}
         for names, flat in zip(self.groups, self.flat, strict=True):
-            together = state.populations[names[0]]
+            whole = state.populations[names[0]]
+            whole = whole._replace(refractory=jnp.maximum(whole.refractory - k, 0))
             rings = [(ring, ring.pop(names[0], None)) for ring in (history, relevant)] if flat else []
             for name, part in self._parts(names):
-                populations[name] = jax.tree.map(part, together)
+                populations[name] = jax.tree.map(part, whole)
                 for ring, x in rings:
                     if x is not None and name in sending:
                         ring[name] = part(x)
@@ -98,21 +105,36 @@ class Together(AbstractNode):
         return NetworkState(inside(populations), inside(history), state.lists, inside(relevant))
 
     def step(self, k, dt, state, inputs, solver):
+        state, spikes, _ = self.step_and_list(k, dt, state, inputs, solver, {})
+        return state, spikes
+
+    def step_and_list(
+        self, k: Array, dt: float, state: NetworkState, inputs: Any, solver: Any, recorded: dict[str, dict[str, Array]]
+    ) -> tuple[NetworkState, dict[str, Part], dict[str, dict[str, Array]]]:
+        """One step, and the lists of spikes `recorded` (by record and population) with those of this step."""
         apart = {name for ends in self.ends for end in ends for name in end.projections if name is not None}
-        arriving = self.network.arriving(k, dt, self.unpack(state), inputs, solver, apart)
+        arriving = self.network.arriving(k, dt, self.unpack(state, k), inputs, solver, apart)
         delivered = self._delivered(k, dt, state)
         populations, history, lists, relevant, spikes = {}, dict(state.history), {}, dict(state.relevant), {}
+        recorded = {record: dict(by_name) for record, by_name in recorded.items()}
         for names, alike, flat, events in zip(self.groups, self.driven_alike, self.flat, delivered, strict=True):
             first, population = names[0], self._population(names)
             flowing = _side_by_side(population, alike, [(arriving[n], self.sizes[n]) for n in names])
             for receptor, more in events:
                 flowing[receptor] = flowing[receptor] + more if receptor in flowing else more
+            starts = dict(zip(names, self._starts(names), strict=True))
+            mine = [(record, name) for record, by_name in recorded.items() for name in by_name if name in starts]
             before = state.populations[first]
-            after, spiked = population.step(k, dt, before, flowing, solver.solvers[first])
+            after, spiked, listed = _step(
+                population, k, dt, before, flowing, solver.solvers[first],
+                [recorded[record][name] for record, name in mine], [(starts[n], self.sizes[n]) for _, n in mine],
+            )  # fmt: skip
+            for (record, name), rows in zip(mine, listed, strict=True):
+                recorded[record][name] = rows
             populations[first] = after
-            first_of = dict(zip(names, self._starts(names), strict=True))
-            spikes |= {name: Part(spiked, first_of[name], self.sizes[name]) for name in names}
-            near = population.relevant(before, after, spiked)
+            spikes |= {name: Part(spiked, starts[name], self.sizes[name]) for name in names}
+            free = before._replace(refractory=jnp.maximum(before.refractory - k, 0))
+            near = population.relevant(free, after, spiked)
             for ring, x in ((history, spiked), (relevant, near)):
                 if flat and first in ring:
                     ring[first] = x
@@ -121,7 +143,7 @@ class Together(AbstractNode):
             for name in (name for name in names if name in state.lists):
                 size = state.lists[name].shape[1]
                 lists[name] = set_row(state.lists[name], k, ops.spike_list(spikes[name].spikes, size))
-        return NetworkState(populations, history, lists, relevant), spikes
+        return NetworkState(populations, history, lists, relevant), spikes, recorded
 
     def _population(self, names: tuple[str, ...]) -> Population:
         """The populations of a group as one."""
@@ -183,6 +205,64 @@ class Together(AbstractNode):
             return next(w for w in weights if w is not None)
         there = zip(names, weights, strict=True)
         return jnp.concatenate([jnp.broadcast_to(0.0 if w is None else w, (self.sizes[n],)) for n, w in there])
+
+
+def _step(
+    population: Population,
+    k: Array,
+    dt: float,
+    state: PopulationState,
+    inputs: dict[str, Any],
+    solver: Any,
+    lists: list[Array],
+    parts: list[tuple[int, int]],
+) -> tuple[PopulationState, Array, list[Array]]:
+    """`Population.step` of a packed state, which touches what a spike changes only where there are spikes."""
+    neuron, receptors, spikes = population.arrive_at_jump(k, dt, state, state.refractory > k, inputs, solver)
+    if population.n < _WORTH_A_CALL:
+        after = population.jump(dt, state, neuron, receptors, spikes)
+        refractory = jnp.where(spikes > 0, k + 1 + population.pause(dt), state.refractory)
+        if lists:
+            lists = at_spikes(spikes, [], [], lists, k + 1, parts)[1]
+        return after._replace(refractory=refractory), spikes, lists
+    leaves, tree = jax.tree.flatten(neuron)
+    new, constant = _jumps(population, neuron)
+    for i, (x, y) in enumerate(zip(leaves, new, strict=True)):
+        leaves[i] = x if y is None or constant[i] else jnp.where(spikes > 0, y, x)
+    placed = [i for i, y in enumerate(new) if y is not None and constant[i]]
+    arrays = [*(leaves[i] for i in placed), state.refractory]
+    values = [*(jnp.asarray(new[i]) for i in placed), jnp.atleast_1d(k + 1 + population.pause(dt))]
+    arrays, lists = at_spikes(spikes, arrays, values, lists, k + 1, parts)
+    for i, x in zip(placed, arrays, strict=False):
+        leaves[i] = x
+    return PopulationState(tree.unflatten(leaves), receptors, arrays[-1], state.key), spikes, lists
+
+
+# Below so many neurons it costs more to call a kernel than to write all that spikes may change.
+_WORTH_A_CALL = 10_000
+
+
+def _jumps(population: Population, y: State) -> tuple[list[Any], list[bool]]:
+    """What a spike makes of each variable, None if nothing; and whether that is the same whatever the state is.
+
+    Such a value has shape (1,) if it is the same for all neurons.
+    """
+    leaves, tree = jax.tree.flatten(y)
+    reset = lambda *x: jax.tree.leaves(population.neuron.reset(tree.unflatten(x)))
+    closed = jax.make_jaxpr(reset)(*leaves)
+    used = dependence(closed.jaxpr, [{i} for i in range(len(leaves))])
+    after = reset(*leaves)
+    unchanged = [a is b for a, b in zip(closed.jaxpr.outvars, closed.jaxpr.invars, strict=True)]
+    try:
+        alone = reset(*[x[:1] for x in leaves])
+    except (TypeError, ValueError):
+        alone = after
+    fits = [x.shape == (1,) for x in alone]
+    new = [
+        None if same else one if not dep and fit else many
+        for same, one, many, dep, fit in zip(unchanged, alone, after, used, fits, strict=True)
+    ]
+    return new, [not dep for dep in used]
 
 
 def together(network: Network, state: NetworkState, solver: Any, inputs: Mapping[str, Any]) -> Together:

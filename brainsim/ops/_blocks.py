@@ -71,12 +71,7 @@ def _reference(*operands, places, n_out):
 
 
 def _jvp(primals, tangents, **params):
-    zero = [
-        jnp.zeros_like(x) if jnp.issubdtype(x.dtype, jnp.inexact) else np.zeros(x.shape, jax.dtypes.float0)
-        for x in primals
-    ]
-    given = [z if isinstance(t, _compat.Zero) else t for z, t in zip(zero, tangents, strict=True)]
-    return jax.jvp(ft.partial(_reference, **params), list(primals), given)
+    return jax.jvp(ft.partial(_reference, **params), list(primals), _compat.instantiated(primals, tangents))
 
 
 def _batch(operands, dims, **params):

@@ -13,11 +13,12 @@ from pathlib import Path
 import jax
 
 # Equal to `brainsim_abi()` of the library that belongs to these sources (csrc/csr.cc): change both together.
-_ABI = "11"
+_ABI = "12"
 _FILE = {"darwin": "libbrainsim_kernels.dylib", "win32": "brainsim_kernels.dll"}.get(
     sys.platform, "libbrainsim_kernels.so"
 )
 _TARGETS = (
+    "brainsim_at_spikes",
     "brainsim_blocks",
     "brainsim_csr_scatter",
     "brainsim_csr_scatter_narrow",

@@ -53,7 +53,11 @@ ffi::Error run(ffi::RemainingArgs args, ffi::Span<const int64_t> layout, const A
                  fields[4] != 0 ? data<T>(weights) : nullptr};
   }
   T* events = data<T>(out);
-  std::fill(events, events + n_out, T{0});
+  bool clean = false;
+  const auto clean_once = [&] {
+    if (!clean) std::fill(events, events + n_out, T{0});
+    clean = true;
+  };
   const auto n_sources = static_cast<int64_t>(args.size() - next);
   int64_t first = 0;
   for (int64_t s = 0; s < n_sources; ++s) {
@@ -64,9 +68,10 @@ ffi::Error run(ffi::RemainingArgs args, ffi::Span<const int64_t> layout, const A
     int64_t last = first;
     for (; last < n_blocks && sources[last] == s; ++last)
       if (blocks[last].first_pre + blocks[last].rows.n_pre > n) return invalid("a block begins outside of its source");
-    deliver_blocks(data<T>(spikes), n, blocks + first, last - first, events);
+    deliver_blocks(data<T>(spikes), n, blocks + first, last - first, clean_once, events);
     first = last;
   }
+  clean_once();
   return first == n_blocks ? ffi::Error::Success() : invalid("a block has no source");
 }
 

@@ -19,27 +19,36 @@ struct Block {
   const T* weights;  // null: every synapse has weight one
 };
 
-template <typename T, bool kWeighted>
-void deliver_block(const Block<T>& block, const int32_t* spiking, int64_t n, const T* spikes, T* out) {
-  for (int64_t k = 0; k < std::min(n, kAhead); ++k)
-    prefetch_row<T, kWeighted>(block.rows, block.weights, spiking[k] - block.first_pre);
-  deliver_rows<T, kWeighted>(block.rows, spiking, n, block.first_pre, spikes, block.weights, out + block.first_post);
+// Calls `visit(block, rows, count)` for the spiking rows that each block has.
+template <typename T, typename Visit>
+void for_blocks(const Block<T>* blocks, int64_t n_blocks, const int32_t* spiking, int64_t found, Visit visit) {
+  for (const Block<T>* block = blocks; block != blocks + n_blocks; ++block) {
+    const int32_t* end = spiking + found;
+    const int32_t* begin = std::lower_bound(spiking, end, block->first_pre);
+    end = std::lower_bound(begin, end, block->first_pre + block->rows.n_pre);
+    visit(*block, begin, end - begin);
+  }
 }
 
-// Adds to `out` what the spikes of one source cause through each of its blocks; the source is searched once.
-template <typename T>
-void deliver_blocks(const T* spikes, int64_t n, const Block<T>* blocks, int64_t n_blocks, T* out) {
+// Adds to `out` what the spikes of one source cause through each of its blocks; the source is searched once. `clean` is
+// called before anything is added: by then the first rows of every block are on their way from memory.
+template <typename T, typename Clean>
+void deliver_blocks(const T* spikes, int64_t n, const Block<T>* blocks, int64_t n_blocks, Clean clean, T* out) {
   for_spikes(spikes, n, [&](const int32_t* spiking, int64_t found) {
-    for (const Block<T>* block = blocks; block != blocks + n_blocks; ++block) {
-      const int32_t* end = spiking + found;
-      const int32_t* begin = std::lower_bound(spiking, end, block->first_pre);
-      end = std::lower_bound(begin, end, block->first_pre + block->rows.n_pre);
-      if (block->weights == nullptr) {
-        deliver_block<T, false>(*block, begin, end - begin, spikes, out);
-      } else {
-        deliver_block<T, true>(*block, begin, end - begin, spikes, out);
+    for_blocks(blocks, n_blocks, spiking, found, [&](const Block<T>& block, const int32_t* rows, int64_t count) {
+      for (int64_t k = 0; k < std::min(count, kAhead); ++k) {
+        const int64_t row = rows[k] - block.first_pre;
+        block.weights == nullptr ? prefetch_row<T, false>(block.rows, block.weights, row)
+                                 : prefetch_row<T, true>(block.rows, block.weights, row);
       }
-    }
+    });
+    clean();
+    for_blocks(blocks, n_blocks, spiking, found, [&](const Block<T>& block, const int32_t* rows, int64_t count) {
+      T* to = out + block.first_post;
+      block.weights == nullptr
+          ? deliver_rows<T, false>(block.rows, rows, count, block.first_pre, spikes, block.weights, to)
+          : deliver_rows<T, true>(block.rows, rows, count, block.first_pre, spikes, block.weights, to);
+    });
   });
 }
 

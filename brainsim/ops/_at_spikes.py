@@ -1,0 +1,89 @@
+"""What happens where there are spikes, and nowhere else, in place.
+
+Few neurons spike in a step; to write an array anew for the sake of those costs more than all that they cause.
+"""
+
+import functools as ft
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from .. import _compat
+from ._events import _reference as _appended
+from ._library import load
+
+
+def at_spikes(
+    spikes: Float[Array, " n"],
+    arrays: Sequence[Array],
+    values: Sequence[Array],
+    lists: Sequence[Int[Array, "rows 2"]],
+    step: Int[Array, ""],
+    parts: Sequence[tuple[int, int]],
+) -> tuple[list[Array], list[Array]]:
+    """The arrays with the entries of neurons that spike replaced, and the lists with the spikes appended.
+
+    **Arguments:**
+
+    - `spikes`: one value per neuron; zero is no spike.
+    - `arrays`: arrays [n], of entries of four or eight bytes.
+    - `values`: what each is to hold where there is a spike, [n], or one for all, [1].
+    - `lists`: lists of spikes, as in `append_events`, all for spikes in `step`.
+    - `parts`: of each list, the first neuron and the number of neurons that belong there.
+    """
+    out = _at_spikes.bind(spikes, *arrays, *values, *lists, step, n_arrays=len(arrays), parts=tuple(parts))
+    return out[: len(arrays)], out[len(arrays) :]
+
+
+def _split(operands, n_arrays):
+    spikes, *rest, step = operands
+    return spikes, rest[:n_arrays], rest[n_arrays : 2 * n_arrays], rest[2 * n_arrays :], step
+
+
+def _abstract(*operands, n_arrays, parts):
+    _, arrays, _, lists, _ = _split(operands, n_arrays)
+    return [_compat.ShapedArray(x.shape, x.dtype) for x in (*arrays, *lists)]
+
+
+def _reference(*operands, n_arrays, parts):
+    spikes, arrays, values, lists, step = _split(operands, n_arrays)
+    replaced = [jnp.where(spikes != 0, new, old) for old, new in zip(arrays, values, strict=True)]
+    return [*replaced, *(_appended(x, spikes, step, part=part) for x, part in zip(lists, parts, strict=True))]
+
+
+def _jvp(primals, tangents, **params):
+    out, moved = jax.jvp(ft.partial(_reference, **params), list(primals), _compat.instantiated(primals, tangents))
+    return out, moved
+
+
+def _batch(operands, dims, **params):
+    out = jax.vmap(ft.partial(_reference, **params), dims)(*operands)
+    return out, [0] * len(out)
+
+
+def _call(*operands, n_arrays, parts):
+    spikes, arrays, values, lists, _ = _split(operands, n_arrays)
+    narrow = any(x.dtype.itemsize not in (4, 8) for x in arrays)
+    unlike = any(x.dtype != v.dtype for x, v in zip(arrays, values, strict=True))
+    if spikes.dtype not in (np.float32, np.float64) or narrow or unlike or max(len(lists), n_arrays) > 64:
+        return _reference(*operands, n_arrays=n_arrays, parts=parts)
+    shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in (*arrays, *lists)]
+    places = [*range(1, 1 + n_arrays), *range(1 + 2 * n_arrays, 1 + 2 * n_arrays + len(lists))]
+    aliases = {operand: result for result, operand in enumerate(places)}
+    call = jax.ffi.ffi_call("brainsim_at_spikes", shapes, input_output_aliases=aliases)
+    return list(call(*operands, targets=np.int64(n_arrays), parts=np.array(parts, np.int64).reshape(-1)))
+
+
+_at_spikes = _compat.define_primitive(
+    "brainsim_at_spikes",
+    abstract=_abstract,
+    reference=_reference,
+    jvp=_jvp,
+    batch=_batch,
+    multiple_results=True,
+)
+if load():
+    _compat.define_cpu_call(_at_spikes, _call)
