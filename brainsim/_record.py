@@ -118,7 +118,7 @@ class Record(eqx.Module):
         return empty() if "" in node.sizes else {name: empty() for name in names}
 
     def append(self, events: PyTree, node: AbstractNode, state: Any, spikes: Any, k: Array) -> PyTree:
-        """The lists with the spikes of the step that ended as step k."""
+        """The lists with the spikes of the step that ended as step k of the run."""
         if self.index is None and isinstance(spikes, dict):
             spikes = {p: x if isinstance(x, Part) else Part(x, 0, x.shape[0]) for p, x in spikes.items()}
             add = lambda x, part: ops.append_events(x, part.together, k, (part.first, part.n))
@@ -130,7 +130,9 @@ class Record(eqx.Module):
 
         def one(x: Array, size: int) -> Spikes:
             n = size if self.index is None else np.arange(size)[self.places].size
-            return Spikes(x[1:, 0], x[1:, 1], x[0, 0], start, n, length, dt)
+            count, steps = x[0, 0], x[1:, 0]
+            steps = jnp.where(jnp.arange(len(steps), dtype=count.dtype) < count, steps + start, 0)
+            return Spikes(steps, x[1:, 1], count, start, n, length, dt)
 
         sizes = node.sizes
         if not isinstance(events, dict):

@@ -149,20 +149,20 @@ def _run(
     weights, tree = jax.tree.flatten(arrays)
 
     def step(weights: list[Array], carry: tuple[Snapshot, dict[str, PyTree]], rows: dict[str, Array]) -> Any:
-        (k, state), lists = carry
+        (i, inner), lists = carry  # steps are counted from 0: a loop with one counter less
+        k = state.k + i
         now = {name: x.at(k, dt, sizes[name]) if isinstance(x, AbstractInput) else x for name, x in steady.items()}
         now |= {name: jnp.broadcast_to(x[0], (sizes[name],)) for name, x in rows.items()}
         model: Any = eqx.combine(jax.tree.unflatten(tree, weights), rest)
         if isinstance(model, Together):
             whole = {name: lists[name] for name in listed}
-            new, spikes, whole = model.step_and_list(k, dt, state, now, prepared, whole)
+            new, spikes, whole = model.step_and_list(k, i, dt, inner, now, prepared, whole)
         else:
-            (new, spikes), whole = model.step(k, dt, state, now, prepared), {}
-        after = Snapshot(k + 1, new)
-        append = lambda name, x: (
-            whole[name] if name in whole else records[name].append(x, node, own(after), spikes, k + 1)
-        )
-        return (after, {name: append(name, x) for name, x in lists.items()}), taken(1, after, spikes)
+            (new, spikes), whole = model.step(k, dt, inner, now, prepared), {}
+        after = Snapshot(i + 1, new)
+        append = lambda name, x: records[name].append(x, node, own(after), spikes, i + 1)
+        lists = {name: whole[name] if name in whole else append(name, x) for name, x in lists.items()}
+        return (after, lists), taken(1, after, spikes)
 
     def taken(every: int, at: Snapshot, spikes: Any) -> dict[str, PyTree]:
         """The records due after a block of `every` steps, one row each."""
@@ -195,7 +195,8 @@ def _run(
         return carry, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), out)
 
     lists = {name: r.empty(node) for name, r in records.items() if r.events is not None}
-    first = state._replace(node=node.pack(state.node, state.k)) if isinstance(node, Together) else state
+    zero = jnp.zeros((), jnp.int32)
+    first = Snapshot(zero, node.pack(state.node, zero) if isinstance(node, Together) else state.node)
     final, carried, done, parts = (first, lists), weights, 0, []
     for i, length in enumerate(levels):  # whole blocks of the longest level, then of the next with what remains
         todo = (steps - done) // length * length
@@ -204,7 +205,7 @@ def _run(
             (final, carried), out = repeat(i, (final, carried), chunk, todo)
             parts.append(out)
             done += todo
-    final, lists = final[0]._replace(node=own(final[0])), final[1]
+    final, lists = Snapshot(state.k + steps, own(final[0])), final[1]
     joined = {name: records[name].listed(x, node, state.k, steps, dt) for name, x in lists.items()}
     for name in dense:
         there = [part[name] for part in parts if name in part]

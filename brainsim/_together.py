@@ -105,15 +105,25 @@ class Together(AbstractNode):
         return NetworkState(inside(populations), inside(history), state.lists, inside(relevant))
 
     def step(self, k, dt, state, inputs, solver):
-        state, spikes, _ = self.step_and_list(k, dt, state, inputs, solver, {})
-        return state, spikes
+        state, spikes, _ = self.step_and_list(k, k, dt, state, inputs, solver, {})
+        return state, {name: part.spikes for name, part in spikes.items()}
 
     def step_and_list(
-        self, k: Array, dt: float, state: NetworkState, inputs: Any, solver: Any, recorded: dict[str, dict[str, Array]]
+        self,
+        k: Array,
+        i: Array,
+        dt: float,
+        state: NetworkState,
+        inputs: Any,
+        solver: Any,
+        recorded: dict[str, dict[str, Array]],
     ) -> tuple[NetworkState, dict[str, Part], dict[str, dict[str, Array]]]:
-        """One step, and the lists of spikes `recorded` (by record and population) with those of this step."""
+        """One step, and the lists of spikes `recorded` (by record and population) with those of this step.
+
+        It is step `k` of the network and step `i` of the run: in the lists, and where the state was packed.
+        """
         apart = {name for ends in self.ends for end in ends for name in end.projections if name is not None}
-        arriving = self.network.arriving(k, dt, self.unpack(state, k), inputs, solver, apart)
+        arriving = self.network.arriving(k, dt, self.unpack(state, i), inputs, solver, apart)
         delivered = self._delivered(k, dt, state)
         populations, history, lists, relevant, spikes = {}, dict(state.history), {}, dict(state.relevant), {}
         recorded = {record: dict(by_name) for record, by_name in recorded.items()}
@@ -126,14 +136,14 @@ class Together(AbstractNode):
             mine = [(record, name) for record, by_name in recorded.items() for name in by_name if name in starts]
             before = state.populations[first]
             after, spiked, listed = _step(
-                population, k, dt, before, flowing, solver.solvers[first],
+                population, k, i, dt, before, flowing, solver.solvers[first],
                 [recorded[record][name] for record, name in mine], [(starts[n], self.sizes[n]) for _, n in mine],
             )  # fmt: skip
             for (record, name), rows in zip(mine, listed, strict=True):
                 recorded[record][name] = rows
             populations[first] = after
             spikes |= {name: Part(spiked, starts[name], self.sizes[name]) for name in names}
-            free = before._replace(refractory=jnp.maximum(before.refractory - k, 0))
+            free = before._replace(refractory=jnp.maximum(before.refractory - i, 0))
             near = population.relevant(free, after, spiked)
             for ring, x in ((history, spiked), (relevant, near)):
                 if flat and first in ring:
@@ -210,6 +220,7 @@ class Together(AbstractNode):
 def _step(
     population: Population,
     k: Array,
+    i: Array,
     dt: float,
     state: PopulationState,
     inputs: dict[str, Any],
@@ -218,23 +229,21 @@ def _step(
     parts: list[tuple[int, int]],
 ) -> tuple[PopulationState, Array, list[Array]]:
     """`Population.step` of a packed state, which touches what a spike changes only where there are spikes."""
-    neuron, receptors, spikes = population.arrive_at_jump(k, dt, state, state.refractory > k, inputs, solver)
-    if population.n < _WORTH_A_CALL:
+    neuron, receptors, spikes = population.arrive_at_jump(k, dt, state, state.refractory > i, inputs, solver)
+    if population.n < _WORTH_A_CALL and not lists:
         after = population.jump(dt, state, neuron, receptors, spikes)
-        refractory = jnp.where(spikes > 0, k + 1 + population.pause(dt), state.refractory)
-        if lists:
-            lists = at_spikes(spikes, [], [], lists, k + 1, parts)[1]
+        refractory = jnp.where(spikes > 0, i + 1 + population.pause(dt), state.refractory)
         return after._replace(refractory=refractory), spikes, lists
     leaves, tree = jax.tree.flatten(neuron)
     new, constant = _jumps(population, neuron)
-    for i, (x, y) in enumerate(zip(leaves, new, strict=True)):
-        leaves[i] = x if y is None or constant[i] else jnp.where(spikes > 0, y, x)
-    placed = [i for i, y in enumerate(new) if y is not None and constant[i]]
-    arrays = [*(leaves[i] for i in placed), state.refractory]
-    values = [*(jnp.asarray(new[i]) for i in placed), jnp.atleast_1d(k + 1 + population.pause(dt))]
-    arrays, lists = at_spikes(spikes, arrays, values, lists, k + 1, parts)
-    for i, x in zip(placed, arrays, strict=False):
-        leaves[i] = x
+    for j, (x, y) in enumerate(zip(leaves, new, strict=True)):
+        leaves[j] = x if y is None or constant[j] else jnp.where(spikes > 0, y, x)
+    placed = [j for j, y in enumerate(new) if y is not None and constant[j]]
+    arrays = [*(leaves[j] for j in placed), state.refractory]
+    values = [*(jnp.asarray(new[j]) for j in placed), jnp.atleast_1d(population.pause(dt))]
+    arrays, lists = at_spikes(spikes, arrays, values, lists, i, parts, timed=1)
+    for j, x in zip(placed, arrays, strict=False):
+        leaves[j] = x
     return PopulationState(tree.unflatten(leaves), receptors, arrays[-1], state.key), spikes, lists
 
 

@@ -23,6 +23,7 @@ def at_spikes(
     lists: Sequence[Int[Array, "rows 2"]],
     step: Int[Array, ""],
     parts: Sequence[tuple[int, int]],
+    timed: int = 0,
 ) -> tuple[list[Array], list[Array]]:
     """The arrays with the entries of neurons that spike replaced, and the lists with the spikes appended.
 
@@ -31,10 +32,12 @@ def at_spikes(
     - `spikes`: one value per neuron; zero is no spike.
     - `arrays`: arrays [n], of entries of four or eight bytes.
     - `values`: what each is to hold where there is a spike, [n], or one for all, [1].
-    - `lists`: lists of spikes, as in `append_events`, all for spikes in `step`.
+    - `lists`: lists of spikes, as in `append_events`.
+    - `step`: int32. Spikes are stamped with its end, `step + 1`.
     - `parts`: of each list, the first neuron and the number of neurons that belong there.
+    - `timed`: so many of the arrays, the last ones, are int32, and their values count from `step + 1`.
     """
-    out = _at_spikes.bind(spikes, *arrays, *values, *lists, step, n_arrays=len(arrays), parts=tuple(parts))
+    out = _at_spikes.bind(spikes, *arrays, *values, *lists, step, n_arrays=len(arrays), parts=tuple(parts), timed=timed)
     return out[: len(arrays)], out[len(arrays) :]
 
 
@@ -43,15 +46,17 @@ def _split(operands, n_arrays):
     return spikes, rest[:n_arrays], rest[n_arrays : 2 * n_arrays], rest[2 * n_arrays :], step
 
 
-def _abstract(*operands, n_arrays, parts):
+def _abstract(*operands, n_arrays, parts, timed):
     _, arrays, _, lists, _ = _split(operands, n_arrays)
     return [_compat.ShapedArray(x.shape, x.dtype) for x in (*arrays, *lists)]
 
 
-def _reference(*operands, n_arrays, parts):
+def _reference(*operands, n_arrays, parts, timed):
     spikes, arrays, values, lists, step = _split(operands, n_arrays)
+    plain = len(arrays) - timed
+    values = [v if i < plain else v + (step + 1) for i, v in enumerate(values)]
     replaced = [jnp.where(spikes != 0, new, old) for old, new in zip(arrays, values, strict=True)]
-    return [*replaced, *(_appended(x, spikes, step, part=part) for x, part in zip(lists, parts, strict=True))]
+    return [*replaced, *(_appended(x, spikes, step + 1, part=part) for x, part in zip(lists, parts, strict=True))]
 
 
 def _jvp(primals, tangents, **params):
@@ -64,17 +69,19 @@ def _batch(operands, dims, **params):
     return out, [0] * len(out)
 
 
-def _call(*operands, n_arrays, parts):
+def _call(*operands, n_arrays, parts, timed):
     spikes, arrays, values, lists, _ = _split(operands, n_arrays)
     narrow = any(x.dtype.itemsize not in (4, 8) for x in arrays)
     unlike = any(x.dtype != v.dtype for x, v in zip(arrays, values, strict=True))
     if spikes.dtype not in (np.float32, np.float64) or narrow or unlike or max(len(lists), n_arrays) > 64:
-        return _reference(*operands, n_arrays=n_arrays, parts=parts)
+        return _reference(*operands, n_arrays=n_arrays, parts=parts, timed=timed)
     shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in (*arrays, *lists)]
-    places = [*range(1, 1 + n_arrays), *range(1 + 2 * n_arrays, 1 + 2 * n_arrays + len(lists))]
-    aliases = {operand: result for result, operand in enumerate(places)}
+    aliased = [*range(1, 1 + n_arrays), *range(1 + 2 * n_arrays, 1 + 2 * n_arrays + len(lists))]
+    aliases = {operand: result for result, operand in enumerate(aliased)}
     call = jax.ffi.ffi_call("brainsim_at_spikes", shapes, input_output_aliases=aliases)
-    return list(call(*operands, targets=np.int64(n_arrays), parts=np.array(parts, np.int64).reshape(-1)))
+    return list(
+        call(*operands, targets=np.int64(n_arrays), timed=np.int64(timed), parts=np.array(parts, np.int64).reshape(-1))
+    )
 
 
 _at_spikes = _compat.define_primitive(

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
+import numpy as np
+
 from .. import _compat
 from ._library import load
 
@@ -19,8 +22,13 @@ def define_exponential_step(plain: Callable[..., Any], jvp: Callable[..., Any]) 
     """
     shape = lambda y, z, x: _compat.ShapedArray(y.shape, y.dtype)
     primitive = _compat.define_primitive("brainsim_exponential_step", abstract=shape, reference=plain, jvp=jvp)
+
+    def call(y, z, x):
+        if y.size < _WORTH_A_CALL or y.dtype not in (np.float32, np.float64):
+            return plain(y, z, x)
+        one = jax.ffi.ffi_call("brainsim_exponential_step", jax.typeof(y), input_output_aliases={0: 0})
+        return one(y, jax.lax.complex(z, x))
+
     if load():
-        worth = lambda y, z, x: y.size >= _WORTH_A_CALL and y.dtype.name in ("float32", "float64")
-        kernel = lambda *avals: "brainsim_exponential_step" if worth(*avals) else None
-        _compat.define_cpu_lowering(primitive, plain, kernel, aliases={0: 0})
+        _compat.define_cpu_call(primitive, call)
     return primitive

@@ -2,8 +2,9 @@
 // place. XLA would write every array anew, to change one entry in a thousand.
 //
 // Operands: spikes [n]; `targets` arrays [n]; for each of them the new values, [n] or [1]; lists int32 [capacity + 1, 2]; and
-// the step, int32. Results: the arrays, then the lists, which are aliased operands. `parts` says of each list which neurons
-// belong there, the first and how many.
+// the step, int32. Results: the arrays, then the lists, which are aliased operands. Spikes are stamped with the end of the
+// step, step + 1. The last `timed` arrays are int32, and their values count from there. `parts` says of each list which
+// neurons belong there, the first and how many.
 
 #include <algorithm>
 #include <cstdint>
@@ -31,6 +32,7 @@ struct Target {
   const char* values;
   int64_t stride;  // 0: one value for all
   int64_t size;    // of an entry
+  bool timed;
 };
 
 struct List {
@@ -44,12 +46,22 @@ void replace(const Target& target, const int32_t* spiking, int64_t found) {
     std::memcpy(target.array + spiking[i] * sizeof(Entry), target.values + spiking[i] * target.stride, sizeof(Entry));
 }
 
+void replace_times(const Target& target, const int32_t* spiking, int64_t found, int32_t now) {
+  for (int64_t i = 0; i < found; ++i) {
+    uint32_t delay;  // unsigned, so that a sum may wrap
+    std::memcpy(&delay, target.values + spiking[i] * target.stride, sizeof(delay));
+    const uint32_t time = delay + static_cast<uint32_t>(now);
+    std::memcpy(target.array + spiking[i] * sizeof(time), &time, sizeof(time));
+  }
+}
+
 template <typename T>
 void run(const T* spikes, int64_t n, int32_t step, const Target* targets, size_t n_targets, const List* lists,
          size_t n_lists) {
   for_spikes(spikes, n, [&](const int32_t* spiking, int64_t found) {
     for (const Target* t = targets; t != targets + n_targets; ++t)
-      t->size == 8 ? replace<uint64_t>(*t, spiking, found) : replace<uint32_t>(*t, spiking, found);
+      t->timed      ? replace_times(*t, spiking, found, step)
+      : t->size == 8 ? replace<uint64_t>(*t, spiking, found) : replace<uint32_t>(*t, spiking, found);
     for (const List* list = lists; list != lists + n_lists; ++list) {
       const int32_t* begin = std::lower_bound(spiking, spiking + found, list->first);
       const int32_t* end = std::lower_bound(begin, spiking + found, list->first + list->n);
@@ -66,9 +78,10 @@ bool aliased(const Any& operand, const Any& result) {
   return true;
 }
 
-ffi::Error at_spikes(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t targets, ffi::Span<const int64_t> parts) {
+ffi::Error at_spikes(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t targets, int64_t timed,
+                     ffi::Span<const int64_t> parts) {
   const size_t n_lists = parts.size() / 2, n_targets = static_cast<size_t>(targets);
-  if (targets < 0 || n_targets > kMost || n_lists > kMost || parts.size() % 2 != 0) return invalid("too many arrays or lists");
+  if (targets < 0 || timed < 0 || timed > targets || n_targets > kMost || n_lists > kMost || parts.size() % 2 != 0) return invalid("too many arrays or lists");
   if (args.size() != 2 * n_targets + n_lists + 2 || rets.size() != n_targets + n_lists)
     return invalid("there are not as many operands and results as expected");
   const auto spikes = args.get<Any>(0), step = args.get<Any>(args.size() - 1);
@@ -87,7 +100,8 @@ ffi::Error at_spikes(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t t
     if (size != 4 && size != 8) return invalid("entries must have four or eight bytes");
     if (!aliased(*array, **result)) return invalid("results must have the shapes of the arrays");
     target[t] = {static_cast<char*>((*result)->untyped_data()), static_cast<const char*>(values->untyped_data()),
-                 given == 1 ? 0 : size, size};
+                 given == 1 ? 0 : size, size, static_cast<int64_t>(t) >= targets - timed};
+    if (target[t].timed && array->element_type() != ffi::S32) return invalid("times must be int32");
   }
   List list[kMost];
   for (size_t l = 0; l < n_lists; ++l) {
@@ -103,7 +117,8 @@ ffi::Error at_spikes(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t t
     if (!aliased(*operand, **result)) return invalid("results must have the shapes of the lists");
     list[l] = {static_cast<int32_t*>((*result)->untyped_data()), shape[0] - 1, first, size};
   }
-  const int32_t now = *static_cast<const int32_t*>(step->untyped_data());
+  const uint32_t step_now = *static_cast<const uint32_t*>(step->untyped_data());
+  const auto now = static_cast<int32_t>(step_now + 1);
   if (spikes->element_type() == ffi::F32) {
     run(static_cast<const float*>(spikes->untyped_data()), n, now, target, n_targets, list, n_lists);
   } else if (spikes->element_type() == ffi::F64) {
@@ -123,4 +138,5 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(brainsim_at_spikes, brainsim::at_spikes,
                                   .RemainingArgs()
                                   .RemainingRets()
                                   .Attr<int64_t>("targets")
+                                  .Attr<int64_t>("timed")
                                   .Attr<xla::ffi::Span<const int64_t>>("parts"));

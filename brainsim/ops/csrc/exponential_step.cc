@@ -1,5 +1,8 @@
 // y + x (exp(z) - 1) / z, elementwise: a step of an exponential integrator, with the work that each element needs.
 //
+// z and x come as pairs, the parts of a complex number: XLA computes both in one loop then, and its executor runs few
+// loops much faster than many.
+//
 // The result for an element depends on that element only, whatever stands beside it: where every |z| of a block is below
 // 1/2, as in most blocks of most models, only the short series is computed, which is what each of them gets in any case.
 
@@ -125,119 +128,126 @@ BRAINSIM_INLINE void group(const T* y, const T* z, const T* x, T* out) {
 }
 
 template <typename T>
-BRAINSIM_INLINE void step(const T* y, const T* z, const T* x, int64_t n, T* out) {
+BRAINSIM_INLINE void step(const T* y, const T* pairs, int64_t n, T* out) {
   using Block = typename Format<T>::Block;
   using Bits = typename Format<T>::Bits;
   constexpr int64_t kSize = kBlocks * sizeof(Block) / sizeof(T);
+  T z[kSize] = {0}, x[kSize] = {0}, rest_y[kSize] = {0}, rest_out[kSize];
   int64_t i = 0;
-  for (; i + kSize <= n; i += kSize) group<T, Block, Bits>(y + i, z + i, x + i, out + i);
+  for (; i + kSize <= n; i += kSize) {
+    for (int64_t k = 0; k < kSize; ++k) z[k] = pairs[2 * (i + k)], x[k] = pairs[2 * (i + k) + 1];
+    group<T, Block, Bits>(y + i, z, x, out + i);
+  }
   if (i == n) return;
-  const size_t rest = static_cast<size_t>(n - i) * sizeof(T);
-  T rest_y[kSize] = {0}, rest_z[kSize] = {0}, rest_x[kSize] = {0}, rest_out[kSize];
-  std::memcpy(rest_y, y + i, rest);
-  std::memcpy(rest_z, z + i, rest);
-  std::memcpy(rest_x, x + i, rest);
-  group<T, Block, Bits>(rest_y, rest_z, rest_x, rest_out);
-  std::memcpy(out + i, rest_out, rest);
+  for (int64_t k = 0; k < n - i; ++k) z[k] = pairs[2 * (i + k)], x[k] = pairs[2 * (i + k) + 1], rest_y[k] = y[i + k];
+  group<T, Block, Bits>(rest_y, z, x, rest_out);
+  std::memcpy(out + i, rest_out, static_cast<size_t>(n - i) * sizeof(T));
 }
 
 template <typename T>
-void portable(const T* y, const T* z, const T* x, int64_t n, T* out) {
-  step<T>(y, z, x, n, out);
+void portable(const T* y, const T* pairs, int64_t n, T* out) {
+  step<T>(y, pairs, n, out);
 }
 
 #if BRAINSIM_DISPATCH
 template <typename T>
-__attribute__((target("avx2,fma"))) void wide(const T* y, const T* z, const T* x, int64_t n, T* out) {
-  step<T>(y, z, x, n, out);
+__attribute__((target("avx2,fma"))) void wide(const T* y, const T* pairs, int64_t n, T* out) {
+  step<T>(y, pairs, n, out);
 }
 
-// Where every |z| of a few blocks is below 1/2, the same series in twice as wide vectors: the same bits. GCC 12 makes
-// poor code of the loops above for these, hence intrinsics.
-#define BRAINSIM_PS_set1 _mm512_set1_ps
-#define BRAINSIM_PS_cmp_mask _mm512_cmp_ps_mask
-#define BRAINSIM_PS_abs _mm512_abs_ps
-#define BRAINSIM_PS_loadu _mm512_loadu_ps
-#define BRAINSIM_PS_storeu _mm512_storeu_ps
-#define BRAINSIM_PS_fmadd _mm512_fmadd_ps
-#define BRAINSIM_PD_set1 _mm512_set1_pd
-#define BRAINSIM_PD_cmp_mask _mm512_cmp_pd_mask
-#define BRAINSIM_PD_abs _mm512_abs_pd
-#define BRAINSIM_PD_loadu _mm512_loadu_pd
-#define BRAINSIM_PD_storeu _mm512_storeu_pd
-#define BRAINSIM_PD_fmadd _mm512_fmadd_pd
-#define BRAINSIM_PS(name) BRAINSIM_PS_##name
-#define BRAINSIM_PD(name) BRAINSIM_PD_##name
-#define BRAINSIM_WIDEST(T, V, OP)                                                                                     \
-  __attribute__((target("avx512f,avx512dq"))) inline bool all_near(const T* z) {                                      \
-    constexpr int64_t kSize = 64 / sizeof(T);                                                                         \
-    const V half = OP(set1)(T{0.5});                                                                                  \
-    int far = 0; /* NaN is not less */                                                                                \
-    for (int64_t b = 0; b < kBlocks; ++b)                                                                             \
-      far |= OP(cmp_mask)(OP(abs)(OP(loadu)(z + b * kSize)), half, _CMP_NLT_UQ);                                      \
-    return far == 0;                                                                                                  \
-  }                                                                                                                   \
-  __attribute__((target("avx512f,avx512dq"))) inline void near_group(const T* y, const T* z, const T* x, T* out) {    \
-    constexpr int64_t kSize = 64 / sizeof(T);                                                                         \
-    constexpr int kCount = Format<T>::kNearTerms;                                                                     \
-    const auto term = [](int i) { return static_cast<T>(kSeries[i]); };                                               \
-    V zs[kBlocks], sum[kBlocks];                                                                                      \
-    for (int64_t b = 0; b < kBlocks; ++b) {                                                                           \
-      zs[b] = OP(loadu)(z + b * kSize);                                                                               \
-      sum[b] = OP(fmadd)(zs[b], OP(set1)(term(kCount - 1)), OP(set1)(term(kCount - 2)));                              \
-    }                                                                                                                 \
-    for (int i = kCount - 3; i >= 0; --i)                                                                             \
-      for (int64_t b = 0; b < kBlocks; ++b) sum[b] = OP(fmadd)(sum[b], zs[b], OP(set1)(term(i)));                     \
-    for (int64_t b = 0; b < kBlocks; ++b)                                                                             \
-      OP(storeu)(out + b * kSize, OP(fmadd)(sum[b], OP(loadu)(x + b * kSize), OP(loadu)(y + b * kSize)));             \
-  }
-
-BRAINSIM_WIDEST(float, __m512, BRAINSIM_PS)
-BRAINSIM_WIDEST(double, __m512d, BRAINSIM_PD)
-
+// The instructions on vectors of 64 bytes; GCC 12 makes poor code of the loops above for these.
 template <typename T>
-__attribute__((target("avx512f,avx512dq"))) void widest(const T* y, const T* z, const T* x, int64_t n, T* out) {
-  constexpr int64_t kSize = kBlocks * 64 / sizeof(T);
-  int64_t i = 0;
-  for (; i + kSize <= n; i += kSize) {
-    if (all_near(z + i)) {
-      near_group(y + i, z + i, x + i, out + i);
-    } else {
-      wide<T>(y + i, z + i, x + i, kSize, out + i);
-    }
+struct Widest;
+
+#define BRAINSIM_512 inline __attribute__((always_inline, target("avx512f,avx512dq")))
+
+template <>
+struct Widest<float> {
+  using V = __m512;
+  static BRAINSIM_512 V set1(double x) { return _mm512_set1_ps(static_cast<float>(x)); }
+  static BRAINSIM_512 V load(const float* p) { return _mm512_loadu_ps(p); }
+  static BRAINSIM_512 void store(float* p, V v) { _mm512_storeu_ps(p, v); }
+  static BRAINSIM_512 V fmadd(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
+  static BRAINSIM_512 bool far(V z) {  // NaN is not less
+    return _mm512_cmp_ps_mask(_mm512_abs_ps(z), _mm512_set1_ps(0.5f), _CMP_NLT_UQ) != 0;
   }
-  wide<T>(y + i, z + i, x + i, n - i, out + i);
+  static BRAINSIM_512 void split(V a, V b, V* even, V* odd) {
+    const __m512i at = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    *even = _mm512_permutex2var_ps(a, at, b);
+    *odd = _mm512_permutex2var_ps(a, _mm512_add_epi32(at, _mm512_set1_epi32(1)), b);
+  }
+};
+
+template <>
+struct Widest<double> {
+  using V = __m512d;
+  static BRAINSIM_512 V set1(double x) { return _mm512_set1_pd(x); }
+  static BRAINSIM_512 V load(const double* p) { return _mm512_loadu_pd(p); }
+  static BRAINSIM_512 void store(double* p, V v) { _mm512_storeu_pd(p, v); }
+  static BRAINSIM_512 V fmadd(V a, V b, V c) { return _mm512_fmadd_pd(a, b, c); }
+  static BRAINSIM_512 bool far(V z) {
+    return _mm512_cmp_pd_mask(_mm512_abs_pd(z), _mm512_set1_pd(0.5), _CMP_NLT_UQ) != 0;
+  }
+  static BRAINSIM_512 void split(V a, V b, V* even, V* odd) {
+    const __m512i at = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
+    *even = _mm512_permutex2var_pd(a, at, b);
+    *odd = _mm512_permutex2var_pd(a, _mm512_add_epi64(at, _mm512_set1_epi64(1)), b);
+  }
+};
+
+// Where every |z| of a few blocks is below 1/2, the same series in twice as wide vectors: the same bits.
+template <typename T>
+__attribute__((target("avx512f,avx512dq"))) void widest(const T* y, const T* pairs, int64_t n, T* out) {
+  using W = Widest<T>;
+  constexpr int64_t kSize = 64 / sizeof(T);
+  constexpr int kCount = Format<T>::kNearTerms;
+  int64_t i = 0;
+  for (; i + kBlocks * kSize <= n; i += kBlocks * kSize) {
+    typename W::V z[kBlocks], x[kBlocks], sum[kBlocks];
+    bool far = false;
+    for (int64_t b = 0; b < kBlocks; ++b) {
+      const T* at = pairs + 2 * (i + b * kSize);
+      W::split(W::load(at), W::load(at + kSize), &z[b], &x[b]);
+      far |= W::far(z[b]);
+    }
+    if (far) {
+      wide<T>(y + i, pairs + 2 * i, kBlocks * kSize, out + i);
+      continue;
+    }
+    for (int64_t b = 0; b < kBlocks; ++b)
+      sum[b] = W::fmadd(z[b], W::set1(kSeries[kCount - 1]), W::set1(kSeries[kCount - 2]));
+    for (int k = kCount - 3; k >= 0; --k)
+      for (int64_t b = 0; b < kBlocks; ++b) sum[b] = W::fmadd(sum[b], z[b], W::set1(kSeries[k]));
+    for (int64_t b = 0; b < kBlocks; ++b)
+      W::store(out + i + b * kSize, W::fmadd(sum[b], x[b], W::load(y + i + b * kSize)));
+  }
+  wide<T>(y + i, pairs + 2 * i, n - i, out + i);
 }
 #endif
 
 template <typename T>
-void run(const T* y, const T* z, const T* x, int64_t n, T* out) {
+void run(const T* y, const T* pairs, int64_t n, T* out) {
 #if BRAINSIM_DISPATCH
   static const bool has_wide = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   static const bool has_widest = has_wide && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
-  if (has_widest) return widest<T>(y, z, x, n, out);
-  if (has_wide) return wide<T>(y, z, x, n, out);
+  if (has_widest) return widest<T>(y, pairs, n, out);
+  if (has_wide) return wide<T>(y, pairs, n, out);
 #endif
-  portable<T>(y, z, x, n, out);
+  portable<T>(y, pairs, n, out);
 }
 
-template <typename T>
-const T* data(const ffi::AnyBuffer& buffer) {
-  return static_cast<const T*>(buffer.untyped_data());
-}
-
-ffi::Error exponential_step(ffi::AnyBuffer y, ffi::AnyBuffer z, ffi::AnyBuffer x, ffi::Result<ffi::AnyBuffer> out) {
-  const auto type = y.element_type();
+ffi::Error exponential_step(ffi::AnyBuffer y, ffi::AnyBuffer pairs, ffi::Result<ffi::AnyBuffer> out) {
+  const auto type = y.element_type(), complex = pairs.element_type();
   const auto n = static_cast<int64_t>(y.element_count());
-  const auto fits = [&](const ffi::AnyBuffer& buffer) {
-    return buffer.element_type() == type && static_cast<int64_t>(buffer.element_count()) == n;
-  };
-  if (!fits(z) || !fits(x) || !fits(*out))
+  if (out->element_type() != type || static_cast<int64_t>(out->element_count()) != n ||
+      static_cast<int64_t>(pairs.element_count()) != n)
     return ffi::Error::InvalidArgument("brainsim exponential step: all arrays must have the same size and type");
-  if (type == ffi::F32) {
-    run(data<float>(y), data<float>(z), data<float>(x), n, static_cast<float*>(out->untyped_data()));
-  } else if (type == ffi::F64) {
-    run(data<double>(y), data<double>(z), data<double>(x), n, static_cast<double*>(out->untyped_data()));
+  if (type == ffi::F32 && complex == ffi::C64) {
+    run(static_cast<const float*>(y.untyped_data()), static_cast<const float*>(pairs.untyped_data()), n,
+        static_cast<float*>(out->untyped_data()));
+  } else if (type == ffi::F64 && complex == ffi::C128) {
+    run(static_cast<const double*>(y.untyped_data()), static_cast<const double*>(pairs.untyped_data()), n,
+        static_cast<double*>(out->untyped_data()));
   } else {
     return ffi::Error::InvalidArgument("brainsim exponential step: arrays must be float32 or float64");
   }
@@ -248,4 +258,4 @@ ffi::Error exponential_step(ffi::AnyBuffer y, ffi::AnyBuffer z, ffi::AnyBuffer x
 }  // namespace brainsim
 
 BRAINSIM_HANDLER(brainsim_exponential_step, exponential_step,
-                 xla::ffi::Ffi::Bind().Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>())
+                 xla::ffi::Ffi::Bind().Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>())
