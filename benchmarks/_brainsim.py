@@ -114,7 +114,8 @@ def statistics(model: Model, spikes: dict, duration: float) -> dict:
     for name, listed in spikes.items():
         if listed.overflow:
             raise RuntimeError(f"{name}: {listed.count} spikes did not fit in a list of {listed.capacity}")
-        found[name] = _worker.spike_statistics(*listed.numpy(), listed.n, duration)
+        times, neurons = listed.numpy()
+        found[name] = _worker.spike_statistics(times, neurons, listed.n, duration)
     return found
 
 

@@ -6,37 +6,21 @@ parameters, and so whether populations are alike.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from . import ops
+from ._alike import End, arranged
 from ._dynamics import AbstractNode
+from ._jump import step_and_list
 from ._network import Network, NetworkState, row_of, set_row
-from ._population import Population, PopulationState
-from ._projection import Projection
-from ._solver import dependence
+from ._population import Population
 from ._spikes import Part
-from ._typing import State
-from .ops._at_spikes import at_spikes
 from .ops._blocks import Place, deliver_blocks
-from .synapses import CSR
-
-
-class End(NamedTuple):
-    """One vector of events for a receptor of a group: a projection, or none, into each of its populations.
-
-    Either all have one weight per synapse, or each has one for all; `same` says that these are equal.
-    """
-
-    receptor: str
-    weighted: bool
-    same: bool
-    projections: tuple[str | None, ...]
 
 
 class Together(AbstractNode):
@@ -135,7 +119,7 @@ class Together(AbstractNode):
             starts = dict(zip(names, self._starts(names), strict=True))
             mine = [(record, name) for record, by_name in recorded.items() for name in by_name if name in starts]
             before = state.populations[first]
-            after, spiked, listed = _step(
+            after, spiked, listed = step_and_list(
                 population, k, i, dt, before, flowing, solver.solvers[first],
                 [recorded[record][name] for record, name in mine], [(starts[n], self.sizes[n]) for _, n in mine],
             )  # fmt: skip
@@ -145,7 +129,8 @@ class Together(AbstractNode):
             spikes |= {name: Part(spiked, starts[name], self.sizes[name]) for name in names}
             free = before._replace(refractory=jnp.maximum(before.refractory - i, 0))
             near = population.relevant(free, after, spiked)
-            for ring, x in ((history, spiked), (relevant, near)):
+            rings: list[tuple[dict[str, Array], Any]] = [(history, spiked), (relevant, near)]
+            for ring, x in rings:
                 if flat and first in ring:
                     ring[first] = x
                 elif not flat:
@@ -217,122 +202,9 @@ class Together(AbstractNode):
         return jnp.concatenate([jnp.broadcast_to(0.0 if w is None else w, (self.sizes[n],)) for n, w in there])
 
 
-def _step(
-    population: Population,
-    k: Array,
-    i: Array,
-    dt: float,
-    state: PopulationState,
-    inputs: dict[str, Any],
-    solver: Any,
-    lists: list[Array],
-    parts: list[tuple[int, int]],
-) -> tuple[PopulationState, Array, list[Array]]:
-    """`Population.step` of a packed state, which touches what a spike changes only where there are spikes."""
-    neuron, receptors, spikes = population.arrive_at_jump(k, dt, state, state.refractory > i, inputs, solver)
-    if population.n < _WORTH_A_CALL and not lists:
-        after = population.jump(dt, state, neuron, receptors, spikes)
-        refractory = jnp.where(spikes > 0, i + 1 + population.pause(dt), state.refractory)
-        return after._replace(refractory=refractory), spikes, lists
-    leaves, tree = jax.tree.flatten(neuron)
-    new, constant = _jumps(population, neuron)
-    for j, (x, y) in enumerate(zip(leaves, new, strict=True)):
-        leaves[j] = x if y is None or constant[j] else jnp.where(spikes > 0, y, x)
-    placed = [j for j, y in enumerate(new) if y is not None and constant[j]]
-    arrays = [*(leaves[j] for j in placed), state.refractory]
-    values = [*(jnp.asarray(new[j]) for j in placed), jnp.atleast_1d(population.pause(dt))]
-    arrays, lists = at_spikes(spikes, arrays, values, lists, i, parts, timed=1)
-    for j, x in zip(placed, arrays, strict=False):
-        leaves[j] = x
-    return PopulationState(tree.unflatten(leaves), receptors, arrays[-1], state.key), spikes, lists
-
-
-# Below so many neurons it costs more to call a kernel than to write all that spikes may change.
-_WORTH_A_CALL = 10_000
-
-
-def _jumps(population: Population, y: State) -> tuple[list[Any], list[bool]]:
-    """What a spike makes of each variable, None if nothing; and whether that is the same whatever the state is.
-
-    Such a value has shape (1,) if it is the same for all neurons.
-    """
-    leaves, tree = jax.tree.flatten(y)
-    reset = lambda *x: jax.tree.leaves(population.neuron.reset(tree.unflatten(x)))
-    closed = jax.make_jaxpr(reset)(*leaves)
-    used = dependence(closed.jaxpr, [{i} for i in range(len(leaves))])
-    after = reset(*leaves)
-    unchanged = [a is b for a, b in zip(closed.jaxpr.outvars, closed.jaxpr.invars, strict=True)]
-    try:
-        alone = reset(*[x[:1] for x in leaves])
-    except (TypeError, ValueError):
-        alone = after
-    fits = [x.shape == (1,) for x in alone]
-    new = [
-        None if same else one if not dep and fit else many
-        for same, one, many, dep, fit in zip(unchanged, alone, after, used, fits, strict=True)
-    ]
-    return new, [not dep for dep in used]
-
-
 def together(network: Network, state: NetworkState, solver: Any, inputs: Mapping[str, Any]) -> Together:
-    """`network` for a run from `state`: which populations are alike, and which projections go into one call.
-
-    Populations are alike if their equations are, and all their parameters that are not given neuron by neuron.
-    """
-    groups: list[list[str]] = []
-    kinds = {name: _kind(p) for name, p in network.populations.items()}
-    solvers = {name: solver.get(name) if isinstance(solver, Mapping) else None for name in kinds}
-    for name, kind in kinds.items():
-        like = lambda other: solvers[other] is solvers[name] and kinds[other] == kind  # noqa: B023
-        match = [group for group in groups if kind is not None and like(group[0])]
-        match[0].append(name) if match else groups.append([name])
-    ends = tuple(_ends(network, state, names) for names in groups)
-    alike = tuple(_equal([inputs.get(name) for name in names]) for names in groups)
-    flat = tuple(all(state.history[n].ndim == 1 for n in names if n in state.history) for names in groups)
-    return Together(network, tuple(map(tuple, groups)), ends, alike, flat)
-
-
-def _kind(population: Population) -> Any:
-    """Equal for populations that are alike; None for one that is like no other, since its noise is its own."""
-    if population.noise:
-        return None
-    leaves, tree = jax.tree.flatten((population.neuron, population.receptors))
-    return tree, [_value(x, population.n) for x in leaves]
-
-
-def _value(x: Any, n: int) -> Any:
-    """A parameter as something to compare: its value, or that there is one for each neuron."""
-    if not eqx.is_array(x):
-        return id(x)
-    return (x.dtype, "each") if x.shape == (n,) and n > 1 else (x.dtype, x.shape, np.asarray(x).tobytes())
-
-
-def _equal(values: Sequence[Any]) -> bool:
-    """Whether all are the same number."""
-    if not all(eqx.is_array(x) and x.ndim == 0 for x in values):
-        return False
-    return len({(x.dtype, np.asarray(x).tobytes()) for x in values}) == 1
-
-
-def _ends(network: Network, state: NetworkState, names: Sequence[str]) -> tuple[End, ...]:
-    """The projections into a group that can be delivered in one call, arranged in vectors."""
-    ends: list[tuple[str, bool, dict[str, str]]] = []
-    for name, p in network.projections.items():
-        population, receptor = p.target
-        if population in names and _fits(p, state):
-            weighted = p.connect.weight.ndim == 1
-            free = [e for r, w, e in ends if (r, w) == (receptor, weighted) and population not in e]
-            if not free:
-                ends.append((receptor, weighted, free_one := {}))
-                free = [free_one]
-            free[0][population] = name
-    weight = lambda name: network.projections[name].connect.weight
-    same = lambda weighted, used: not weighted and _equal([weight(name) for name in used.values()])
-    return tuple(End(r, w, same(w, used), tuple(used.get(n) for n in names)) for r, w, used in ends)
-
-
-def _fits(p: Projection, state: NetworkState) -> bool:
-    return isinstance(p.connect, CSR) and p.connect.weight.dtype == state.history[p.pre].dtype
+    """`network` for a run from `state`, with populations that are alike in groups."""
+    return Together(network, *arranged(network, state, solver, inputs))
 
 
 def _side_by_side(population: Population, alike: bool, parts: list[tuple[dict[str, Any], int]]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ._compat import cpu_options
 from ._progress import Progress, progress_bar
 from ._typing import magnitude
 
@@ -195,7 +196,7 @@ def _evaluate(
 
     def compiled(size):
         where = {name: jax.ShapeDtypeStruct((size,), jnp.int32) for name in values}
-        return jax.jit(at).lower(arrays, values, where).compile()
+        return jax.jit(at, compiler_options=cpu_options()).lower(arrays, values, where).compile()
 
     size = _even(total, chunk or min(_MOST, max(_FEWEST, total // 8)))
     run = compiled(size)

@@ -21,6 +21,7 @@ LAYERS = [
     ["_projection"],
     ["_bundle"],
     ["_network"],
+    ["_alike", "_jump"],
     ["_together"],
     ["networks"],
     ["_record"],
