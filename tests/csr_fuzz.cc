@@ -6,6 +6,7 @@
 #include <memory>
 #include <random>
 
+#include "blocks_kernels.h"
 #include "csr_gradients.h"
 #include "csr_kernels.h"
 
@@ -53,6 +54,16 @@ bool run(std::mt19937& rng, bool wild) {
     if (some[i] != (relevant[i] ? found[i] : T(0))) return false;
   for (int64_t j = 0; j < nnz && !wild; ++j)
     if (total[j] != 1 + w[j]) return false;
+
+  // The same rows twice, from the middle of a source to both ends of a result.
+  const int64_t before = draw(40);
+  auto source = array<T>(before + n_pre, 1), both = array<T>(2 * n_post, 0);
+  std::copy(spikes.get(), spikes.get() + n_pre, source.get() + before);
+  const brainsim::Block<T> blocks[] = {{rows, before, 0, weights.get()}, {rows, before, n_post, nullptr}};
+  bool clean = false;
+  brainsim::deliver_blocks<T>(source.get(), before + n_pre, blocks, 2, [&] { clean = true; }, both.get());
+  for (int64_t j = 0; j < n_post; ++j)
+    if (!clean || both[j] != events[j] || both[n_post + j] != unit[j]) return false;
 
   // Every result was written, and (of a valid pattern) the sums are those of a loop as plain as can be.
   for (int64_t j = 0; j < nnz; ++j)

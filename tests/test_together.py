@@ -9,7 +9,8 @@ from tolerances import assert_close
 import brainsim as bs
 from brainsim._simulate import named_inputs, started
 from brainsim._together import together
-from brainsim.ops import _blocks
+from brainsim.ops import _at_spikes, _blocks
+from brainsim.ops._at_spikes import at_spikes
 from brainsim.ops._blocks import Place, deliver_blocks
 
 DT = 0.1
@@ -256,3 +257,81 @@ def test_kernel_refuses_what_does_not_fit(change, message, x32):
     assert call(*operands, layout=np.array([0, 0, 0, 40, 0])).tolist() == [0.0] * 90
     with pytest.raises(Exception, match=message):
         call(*operands, layout=np.array(change)).block_until_ready()
+
+
+def spiking(n, share, dtype=float):
+    """Spikes, arrays of three types with values for each neuron and for all, and two lists."""
+    rng = np.random.default_rng(n)
+    spikes = jnp.asarray(rng.random(n) < share, dtype)
+    arrays = [jnp.asarray(rng.normal(size=n), dtype), jnp.zeros(n, jnp.int32), jnp.zeros(n, jnp.int32)]
+    values = [jnp.asarray(rng.normal(size=n), dtype), jnp.full(1, 7, jnp.int32), jnp.arange(n, dtype=jnp.int32)]
+    lists, parts = [bs.ops.empty_events(9), bs.ops.empty_events(1000)], [(0, n // 3), (n // 3, n - n // 3)]
+    return spikes, arrays, values, lists, jnp.int32(4), parts, 1
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 1.0])
+@pytest.mark.parametrize("n", [1, 31, 700])
+def test_at_spikes(n, share, precision):
+    spikes, arrays, values, lists, step, parts, timed = given = spiking(n, share)
+    got_arrays, got_lists = jax.jit(lambda: at_spikes(*given[:5], parts, timed))()
+    fired = np.asarray(spikes) != 0
+    expected = [np.where(fired, v, x) for v, x in zip([*values[:2], values[2] + 5], arrays, strict=True)]
+    for got, want in zip(got_arrays, expected, strict=True):
+        np.testing.assert_array_equal(got, want)
+    for got, old, part in zip(got_lists, lists, parts, strict=True):
+        np.testing.assert_array_equal(got, bs.ops.append_events(old, spikes, jnp.int32(5), part))
+    plain = _at_spikes._reference(spikes, *arrays, *values, *lists, step, n_arrays=3, parts=tuple(parts), timed=timed)
+    for got, want in zip(plain, [*got_arrays, *got_lists], strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_at_spikes_differentiates_and_maps(x64):
+    spikes, arrays, values, lists, step, parts, timed = spiking(40, 0.3)
+    first = lambda x, v: at_spikes(spikes, [x, *arrays[1:]], [v, *values[1:]], lists, step, parts, timed)[0][0]
+    ct = jnp.arange(40.0)
+    dx, dv = jax.vjp(first, arrays[0], values[0])[1](ct)
+    np.testing.assert_array_equal(dx, np.where(spikes != 0, 0, ct))
+    np.testing.assert_array_equal(dv, np.where(spikes != 0, ct, 0))
+    rows = jax.vmap(first, (0, None))(jnp.stack([arrays[0], -arrays[0]]), values[0])
+    np.testing.assert_array_equal(rows[1], first(-arrays[0], values[0]))
+
+
+def test_old_arrays_survive_where_they_are_needed(x32):
+    """The kernel writes in place only what nobody looks at again."""
+    x, spikes = jnp.zeros(300), jnp.ones(300)
+    old, new = jax.jit(lambda x: (x + 0, at_spikes(spikes, [x], [jnp.ones(1)], [], jnp.int32(0), [])[0][0] + x))(x)
+    assert old.tolist() == [0.0] * 300 and new.tolist() == [1.0] * 300
+
+
+@pytest.mark.skipif(bs.ops.backend() != "ffi", reason="needs the compiled kernels")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(array=jnp.zeros(4)), "one entry per neuron"),
+        (dict(values=jnp.zeros(3)), "one entry per neuron"),
+        (dict(values=jnp.zeros(5, jnp.int32)), "of the same type"),
+        (dict(array=jnp.zeros(5, jnp.bfloat16), values=jnp.zeros(5, jnp.bfloat16)), "four or eight bytes"),
+        (dict(list=jnp.zeros((3, 3), jnp.int32)), "lists must be int32"),
+        (dict(parts=[0, 6]), "no such neurons"),
+        (dict(parts=[-1, 2]), "no such neurons"),
+        (dict(parts=[2**62, 2**62]), "no such neurons"),
+        (dict(parts=[]), "as many operands"),
+        (dict(timed=1), "times must be int32"),
+        (dict(timed=2), "too many"),
+        (dict(targets=-1), "too many"),
+        (dict(spikes=jnp.zeros(5, jnp.int32), array=jnp.zeros(5)), "float32 or float64"),
+        (dict(step=jnp.zeros(2, jnp.int32)), "one int32"),
+    ],
+)
+def test_at_spikes_refuses_what_does_not_fit(change, message, x32):
+    good = dict(spikes=jnp.zeros(5), array=jnp.zeros(5), values=jnp.zeros(1), list=jnp.zeros((3, 2), jnp.int32))
+    good |= dict(step=jnp.int32(0), targets=1, timed=0, parts=[0, 5])
+
+    def call(spikes, array, values, list, step, targets, timed, parts):
+        shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in (array, list)]
+        attributes = dict(targets=np.int64(targets), timed=np.int64(timed), parts=np.array(parts, np.int64))
+        return jax.ffi.ffi_call("brainsim_at_spikes", shapes)(spikes, array, values, list, step, **attributes)
+
+    assert call(**good)[1].tolist() == [[0, 0]] * 3
+    with pytest.raises(Exception, match=message):
+        jax.block_until_ready(call(**(good | change)))

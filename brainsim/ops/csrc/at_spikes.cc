@@ -6,15 +6,13 @@
 // step, step + 1. The last `timed` arrays are int32, and their values count from there. `parts` says of each list which
 // neurons belong there, the first and how many.
 
-#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <limits>
 #include <string>
 
-#include "events_kernel.h"
+#include "at_spikes_kernel.h"
 #include "handlers.h"
-#include "search.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace brainsim {
@@ -27,49 +25,6 @@ constexpr size_t kMost = 64;  // arrays, and lists: on the stack, no kernel allo
 
 ffi::Error invalid(const char* what) { return ffi::Error::InvalidArgument(std::string("brainsim at_spikes: ") + what); }
 
-struct Target {
-  char* array;
-  const char* values;
-  int64_t stride;  // 0: one value for all
-  int64_t size;    // of an entry
-  bool timed;
-};
-
-struct List {
-  int32_t* rows;
-  int64_t capacity, first, n;
-};
-
-template <typename Entry>
-void replace(const Target& target, const int32_t* spiking, int64_t found) {
-  for (int64_t i = 0; i < found; ++i)
-    std::memcpy(target.array + spiking[i] * sizeof(Entry), target.values + spiking[i] * target.stride, sizeof(Entry));
-}
-
-void replace_times(const Target& target, const int32_t* spiking, int64_t found, int32_t now) {
-  for (int64_t i = 0; i < found; ++i) {
-    uint32_t delay;  // unsigned, so that a sum may wrap
-    std::memcpy(&delay, target.values + spiking[i] * target.stride, sizeof(delay));
-    const uint32_t time = delay + static_cast<uint32_t>(now);
-    std::memcpy(target.array + spiking[i] * sizeof(time), &time, sizeof(time));
-  }
-}
-
-template <typename T>
-void run(const T* spikes, int64_t n, int32_t step, const Target* targets, size_t n_targets, const List* lists,
-         size_t n_lists) {
-  for_spikes(spikes, n, [&](const int32_t* spiking, int64_t found) {
-    for (const Target* t = targets; t != targets + n_targets; ++t)
-      t->timed      ? replace_times(*t, spiking, found, step)
-      : t->size == 8 ? replace<uint64_t>(*t, spiking, found) : replace<uint32_t>(*t, spiking, found);
-    for (const List* list = lists; list != lists + n_lists; ++list) {
-      const int32_t* begin = std::lower_bound(spiking, spiking + found, list->first);
-      const int32_t* end = std::lower_bound(begin, spiking + found, list->first + list->n);
-      append_rows(begin, end - begin, list->first, step, list->rows, list->capacity);
-    }
-  });
-}
-
 // The result in place of the operand, or a copy of it if XLA still needs that.
 bool aliased(const Any& operand, const Any& result) {
   if (operand.element_type() != result.element_type() || operand.size_bytes() != result.size_bytes()) return false;
@@ -78,7 +33,7 @@ bool aliased(const Any& operand, const Any& result) {
   return true;
 }
 
-ffi::Error at_spikes(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t targets, int64_t timed,
+ffi::Error handle_at_spikes(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t targets, int64_t timed,
                      ffi::Span<const int64_t> parts) {
   const size_t n_lists = parts.size() / 2, n_targets = static_cast<size_t>(targets);
   if (targets < 0 || timed < 0 || timed > targets || n_targets > kMost || n_lists > kMost || parts.size() % 2 != 0) return invalid("too many arrays or lists");
@@ -120,9 +75,9 @@ ffi::Error at_spikes(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t t
   const uint32_t step_now = *static_cast<const uint32_t*>(step->untyped_data());
   const auto now = static_cast<int32_t>(step_now + 1);
   if (spikes->element_type() == ffi::F32) {
-    run(static_cast<const float*>(spikes->untyped_data()), n, now, target, n_targets, list, n_lists);
+    at_spikes(static_cast<const float*>(spikes->untyped_data()), n, now, target, n_targets, list, n_lists);
   } else if (spikes->element_type() == ffi::F64) {
-    run(static_cast<const double*>(spikes->untyped_data()), n, now, target, n_targets, list, n_lists);
+    at_spikes(static_cast<const double*>(spikes->untyped_data()), n, now, target, n_targets, list, n_lists);
   } else {
     return invalid("spikes must be float32 or float64");
   }
@@ -133,7 +88,7 @@ ffi::Error at_spikes(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t t
 }  // namespace brainsim
 
 BRAINSIM_EXPORT XLA_FFI_Error* brainsim_at_spikes(XLA_FFI_CallFrame* frame);
-XLA_FFI_DEFINE_HANDLER_SYMBOL(brainsim_at_spikes, brainsim::at_spikes,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(brainsim_at_spikes, brainsim::handle_at_spikes,
                               xla::ffi::Ffi::Bind()
                                   .RemainingArgs()
                                   .RemainingRets()
