@@ -159,7 +159,11 @@ def synapses(name: str, p: Projection) -> Synapses:
     if isinstance(connect, DelayedCSR):
         return _synapses(connect, slice(None))
     if isinstance(connect, AbstractConnectivity):
-        csr = compressed(name, connect)
+        try:
+            csr = compressed(name, connect)
+        except ValueError:
+            raise ValueError(f"projection {name!r} has no list of its synapses, being a {type(connect).__name__}; "
+                             "its matrix is projections[name].connect.as_dense()") from None  # fmt: skip
         weight = np.broadcast_to(np.asarray(csr.weight), csr.indices.shape)
         return Synapses(np.asarray(csr.pre), np.asarray(csr.indices), weight, np.full(csr.indices.shape, p.delay))
     weight = np.broadcast_to(np.asarray(connect.weight), connect.delay.shape)

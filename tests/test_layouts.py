@@ -182,6 +182,13 @@ def test_bfloat16_weights(kind, always_events, x32):
     np.testing.assert_allclose(np.float32(got[1][1]), np.float32(expected[1][1]), rtol=2**-7)  # bfloat16 has 8 bits
 
 
+@pytest.mark.parametrize("kind", NARROW)
+def test_bfloat16_weights_go_with_float32(kind, x64):
+    shape, product, _ = NARROW[kind]
+    with pytest.raises(ValueError, match="float64, but the weight is bfloat16"):
+        product(jnp.ones(9, jnp.float64), jnp.ones(shape, jnp.bfloat16))
+
+
 def test_layouts_keep_bfloat16(x32):
     w = jnp.ones((9, 3), jnp.bfloat16)
     for connect in (

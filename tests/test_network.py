@@ -136,3 +136,11 @@ def test_names_of_projections():
     cells = bs.Population(3, bs.LIF(), dict(exc=bs.ExpCurrent()))
     twice = [bs.Projection("A", "A.exc", bs.Full(1.0, 3, 3), delay=1.0)] * 2
     assert list(bs.Network(dict(A=cells), twice).projections) == ["A->A.exc", "A->A.exc#2"]
+
+
+def test_synapses_of_what_has_no_list(x32):
+    cells = bs.Population(9, bs.LIF(), dict(exc=bs.ExpCurrent()))
+    rule = bs.Procedural(bs.FixedProbability(0.5, weight=1.0))
+    net = bs.Network(dict(E=cells), [bs.Projection("E", "E.exc", rule, delay=0.1)], key=jax.random.key(0))
+    with pytest.raises(ValueError, match=r"'E->E.exc' has no list of its synapses, being a Regenerated; .*as_dense"):
+        net.synapses("E->E.exc")

@@ -120,6 +120,26 @@ def test_inputs(name, x64):
     assert_same(run(net, inputs), jax.jit(lambda: run(net, inputs))())
 
 
+@pytest.mark.skipif(jax.device_count() < 2, reason="needs two devices")
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize("name", ["alike", "longer delays", "delays of single synapses"])
+def test_populations_split_over_two_devices(name, traced, x64):
+    """Each device holds half of the neurons of E, and half of what is remembered of their spikes: the same spikes."""
+    net, inputs = NETWORKS[name](), INPUTS["numbers"]()
+    twin = run(net, inputs)
+    mesh = jax.make_mesh((2,), ("neurons",), axis_types=(jax.sharding.AxisType.Auto,))
+
+    def place(x):
+        axis = [i for i, n in enumerate(x.shape) if n == 60]
+        spec = [("neurons" if [i] == axis else None) for i in range(x.ndim)]
+        return jax.device_put(x, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*spec)))
+
+    state = jax.tree.map(place, started(net, DT, None, jax.random.key(1)))
+    assert len(state.node.populations["E"].neuron.v.devices()) == 2
+    go = lambda state: run(net, inputs, state)
+    assert_same((jax.jit(go) if traced else go)(state), twin)
+
+
 def groups(net, solver=None, inputs=None):
     inputs = named_inputs(net, inputs or {}, 10)
     return together(net, started(net, DT, None, jax.random.key(0)).node, solver, inputs)

@@ -47,7 +47,7 @@ class ConvolutionShape(NamedTuple):
 def dense_matvec(spikes: ArrayLike, weight: ArrayLike) -> Float[Array, " post"]:
     """`spikes @ weight`, where most spikes are zero: only the rows of neurons that spike are read.
 
-    **Arguments:** `spikes` [pre]; `weight` [pre, post], of the type of the spikes, or bfloat16 (sums are float32).
+    **Arguments:** `spikes` [pre]; `weight` [pre, post], of the type of the spikes, or bfloat16 for float32 spikes.
 
     **Raises:** `ValueError` if shapes or types do not fit.
 

@@ -25,8 +25,8 @@ def fan_out_matvec(
     **Arguments:**
 
     - `spikes`: one value per presynaptic neuron, [pre]; zero is no spike.
-    - `weight`: one for all synapses, or one per synapse, [pre, k]; of the type of the spikes, or bfloat16 (which halves
-      what has to be read; sums are float32).
+    - `weight`: one for all synapses, or one per synapse, [pre, k]; of the type of the spikes, or bfloat16 for float32
+      spikes (which halves what has to be read; sums are float32).
     - `indices`: the postsynaptic neuron of every synapse, int32 [pre, k]. An entry outside [0, n_post) contributes
       nothing, so it may serve as padding.
     - `n_post`: the number of postsynaptic neurons.
@@ -59,7 +59,7 @@ def fan_out_matvec(
 
 
 def vector_and_weight(name: str, x: ArrayLike, weight: ArrayLike) -> tuple[Array, Array]:
-    """Both as arrays of one floating-point type, except that the weight may be bfloat16 and the vector wider.
+    """Both as arrays of one floating-point type, except that the weight may be bfloat16 and the vector float32.
 
     **Raises:** `ValueError` for other types.
     """
@@ -70,7 +70,7 @@ def vector_and_weight(name: str, x: ArrayLike, weight: ArrayLike) -> tuple[Array
         x = x.astype(jnp.float32 if dtype == jnp.bfloat16 else dtype)
     weak = isinstance(weight, bool | int | float) or weight.weak_type
     weight = jnp.asarray(weight, dtype=x.dtype if weak else None)
-    if weight.dtype not in (x.dtype, jnp.bfloat16):
+    if weight.dtype != x.dtype and (x.dtype, weight.dtype) != (jnp.float32, jnp.bfloat16):
         raise ValueError(f"{name}: the vector is {x.dtype}, but the weight is {weight.dtype}")
     return x, weight
 
