@@ -3,16 +3,19 @@
 Found before a run, by looking at the values of parameters: an outermost run sees them, a traced one does not.
 """
 
+import functools as ft
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ._network import Network, NetworkState
-from ._population import Population
+from ._population import Flow, Population
 from ._projection import Projection
+from ._typing import get
 from .synapses import CSR
 
 
@@ -43,24 +46,75 @@ def arranged(network: Network, state: NetworkState, solver: Any, inputs: Mapping
     Populations are alike if their equations are, and all their parameters that are not given neuron by neuron.
     """
     groups: list[list[str]] = []
-    kinds = {name: _kind(p) for name, p in network.populations.items()}
+    receiving = {name.partition(".")[0::2] for name in (*inputs, *(p.post for p in network.projections.values()))}
+    kinds = {name: _kind(p, {r for n, r in receiving if n == name and r}) for name, p in network.populations.items()}
     solvers = {name: solver.get(name) if isinstance(solver, Mapping) else None for name in kinds}
     for name, kind in kinds.items():
         like = lambda other: solvers[other] is solvers[name] and kinds[other] == kind  # noqa: B023
         match = [group for group in groups if kind is not None and like(group[0])]
         match[0].append(name) if match else groups.append([name])
-    ends = tuple(_ends(network, state, names) for names in groups)
+    dtypes = [p.connect.weight.dtype for p in network.projections.values() if _fits(p, state)]
+    ends = tuple(_ends(network, state, names, dtypes[0] if dtypes else None) for names in groups)
     alike = tuple(_equal([inputs.get(name) for name in names]) for names in groups)
     flat = tuple(all(state.history[n].ndim == 1 for n in names if n in state.history) for names in groups)
     return Arrangement(tuple(map(tuple, groups)), ends, alike, flat)
 
 
-def _kind(population: Population) -> Any:
-    """Equal for populations that are alike; None for one that is like no other, since its noise is its own."""
-    if population.noise:
-        return None
+def _kind(population: Population, receiving: set[str]) -> Any:
+    """Equal for populations that are alike; None for one that is like no other.
+
+    That is one with noise, which is its own, or whose neurons are not independent of one another. `receiving` names the
+    receptors at which something arrives.
+    """
     leaves, tree = jax.tree.flatten((population.neuron, population.receptors))
-    return tree, [_value(x, population.n) for x in leaves]
+    keys = any(jnp.issubdtype(x.dtype, jax.dtypes.extended) for x in leaves if eqx.is_array(x))
+    if population.noise or keys or not _elementwise(population):
+        return None
+    return tree, receiving, [_value(x, population.n) for x in leaves]
+
+
+def _elementwise(population: Population) -> bool:
+    """Whether no neuron has anything to do with another one, as the program of the population's equations says."""
+    leaves, tree = jax.tree.flatten((population.neuron, population.receptors))
+    shapes = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) if eqx.is_array(x) else x for x in leaves)
+    try:
+        return _independent(shapes, tree, population.n)
+    except TypeError:  # a static field that cannot be hashed, and so not be remembered
+        return _independent.__wrapped__(shapes, tree, population.n)
+
+
+@ft.lru_cache(maxsize=256)
+def _independent(shapes: tuple[Any, ...], tree: Any, n: int) -> bool:
+    given = [x for x in shapes if isinstance(x, jax.ShapeDtypeStruct)]
+
+    def equations(arrays, current, t):
+        rest = iter(arrays)
+        neuron, receptors = tree.unflatten([next(rest) if isinstance(x, jax.ShapeDtypeStruct) else x for x in shapes])
+        cells = Population(n, neuron, receptors)
+        y = cells._rest()
+        slope = cells.vector_field(t, y, Flow(current, jnp.zeros(n, bool)))
+        v = get(y.neuron, "v") if receptors else current
+        arrived = [r.receive(y.receptors[name], v, current) for name, r in receptors.items()]
+        return slope, arrived, neuron.guard(y.neuron), neuron.reset(y.neuron)
+
+    dtype = given[0].dtype if given else jnp.result_type(float)
+    one_each = jax.ShapeDtypeStruct((n,), dtype)
+    return not _mixes(jax.make_jaxpr(equations)(given, one_each, jax.ShapeDtypeStruct((), dtype)).jaxpr)
+
+
+_MIXING = ("reduce", "dot", "cum", "sort", "gather", "scatter", "conv_", "slice", "rev", "concatenate", "roll", "arg",
+           "top_k", "fft", "while", "scan", "cond")  # fmt: skip
+
+
+def _mixes(jaxpr: Any) -> bool:
+    """Whether an operation may combine entries of an array; loops and branches, whose bodies are not read, may."""
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name.startswith(_MIXING) or "dynamic" in eqn.primitive.name:
+            return True
+        inner = eqn.params.get("jaxpr") or eqn.params.get("call_jaxpr")
+        if inner is not None and _mixes(getattr(inner, "jaxpr", inner)):
+            return True
+    return False
 
 
 def _value(x: Any, n: int) -> Any:
@@ -77,12 +131,12 @@ def _equal(values: Sequence[Any]) -> bool:
     return len({(x.dtype, np.asarray(x).tobytes()) for x in values}) == 1
 
 
-def _ends(network: Network, state: NetworkState, names: Sequence[str]) -> tuple[End, ...]:
+def _ends(network: Network, state: NetworkState, names: Sequence[str], dtype: Any) -> tuple[End, ...]:
     """The projections into a group that can be delivered in one call, arranged in vectors."""
     ends: list[tuple[str, bool, dict[str, str]]] = []
     for name, p in network.projections.items():
         population, receptor = p.target
-        if population in names and _fits(p, state):
+        if population in names and _fits(p, state) and p.connect.weight.dtype == dtype:
             weighted = p.connect.weight.ndim == 1
             free = [e for r, w, e in ends if (r, w) == (receptor, weighted) and population not in e]
             if not free:
@@ -95,4 +149,4 @@ def _ends(network: Network, state: NetworkState, names: Sequence[str]) -> tuple[
 
 
 def _fits(p: Projection, state: NetworkState) -> bool:
-    return isinstance(p.connect, CSR) and p.connect.weight.dtype == state.history[p.pre].dtype
+    return type(p.connect) is CSR and p.connect.weight.dtype == state.history[p.pre].dtype

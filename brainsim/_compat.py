@@ -33,14 +33,18 @@ def cpu_options() -> dict[str, bool | int]:
     Without region analysis XLA copies every carried array that is read more than once, in every step. Vectors of 512
     bits, where a processor has them, save another twentieth.
     """
-    options = {"xla_cpu_copy_insertion_use_region_analysis": True, "xla_cpu_prefer_vector_width": 512}
     if jax.default_backend() != "cpu":
         return {}
+    options = {"xla_cpu_copy_insertion_use_region_analysis": True, "xla_cpu_prefer_vector_width": 512}
+    return {name: value for name, value in options.items() if _has_option(name, value)}
+
+
+def _has_option(name: str, value: bool | int) -> bool:
     try:
-        jax.jit(lambda x: x, compiler_options=options)(0.0)
+        jax.jit(lambda x: x, compiler_options={name: value})(0.0)
     except (jax.errors.JaxRuntimeError, ValueError):
-        return {}
-    return options
+        return False
+    return True
 
 
 def define_primitive(

@@ -45,7 +45,7 @@ def step_and_list(
         leaves[j] = x if y is None or constant[j] else jnp.where(spikes > 0, y, x)
     placed = [j for j, y in enumerate(new) if y is not None and constant[j]]
     arrays = [*(leaves[j] for j in placed), state.refractory]
-    values = [*(jnp.asarray(new[j]) for j in placed), jnp.atleast_1d(population.pause(dt))]
+    values = [*(new[j] for j in placed), jnp.atleast_1d(population.pause(dt))]
     arrays, lists = at_spikes(spikes, arrays, values, lists, i, parts, timed=1)
     for j, x in zip(placed, arrays, strict=False):
         leaves[j] = x
@@ -55,21 +55,23 @@ def step_and_list(
 def _jumps(population: Population, y: State) -> tuple[list[Any], list[bool]]:
     """What a spike makes of each variable, None if nothing; and whether that is the same whatever the state is.
 
-    Such a value has shape (1,) if it is the same for all neurons.
+    Such a value has shape (1,) if it is one number for all neurons.
     """
     leaves, tree = jax.tree.flatten(y)
     reset = lambda *x: jax.tree.leaves(population.neuron.reset(tree.unflatten(x)))
-    closed = jax.make_jaxpr(reset)(*leaves)
-    used = dependence(closed.jaxpr, [{i} for i in range(len(leaves))])
-    after = reset(*leaves)
-    unchanged = [a is b for a, b in zip(closed.jaxpr.outvars, closed.jaxpr.invars, strict=True)]
-    try:
-        alone = reset(*[x[:1] for x in leaves])
-    except (TypeError, ValueError):
-        alone = after
-    fits = [x.shape == (1,) for x in alone]
-    new = [
-        None if same else one if not dep and fit else many
-        for same, one, many, dep, fit in zip(unchanged, alone, after, used, fits, strict=True)
-    ]
-    return new, [not dep for dep in used]
+    closed = jax.make_jaxpr(lambda *x: [jnp.asarray(v, old.dtype) for v, old in zip(reset(*x), x, strict=True)])(
+        *leaves
+    )
+    jaxpr = closed.jaxpr
+    constant = [not used for used in dependence(jaxpr, [{j} for j in range(len(leaves))])]
+    spread = {eqn.outvars[0] for eqn in jaxpr.eqns if eqn.primitive.name == "broadcast_in_dim"
+              and eqn.invars[0].aval.shape == ()}  # fmt: skip
+    new: list[Any] = []
+    for var, before, old, after in zip(jaxpr.outvars, jaxpr.invars, leaves, reset(*leaves), strict=True):
+        if var is before:
+            new.append(None)
+        elif jnp.ndim(after) == 0:
+            new.append(jnp.asarray(after, old.dtype)[None])
+        else:
+            new.append(after[:1] if var in spread else after)
+    return new, constant

@@ -16,6 +16,8 @@ from ._solver import Exact, ExponentialEuler, Prepared, structure
 from ._surrogate import AbstractCompactSurrogate
 from ._typing import Param, State, as_float, get, put, variables
 
+_FOR_EVER = 2.0**30  # steps of refractoriness at most: one may be added to the number of a step
+
 
 class Cell(NamedTuple):
     """What flows: the states of the neurons and of their receptors."""
@@ -201,7 +203,7 @@ class Population(AbstractNode):
 
     def pause(self, dt: float) -> Int[Array, "*n"]:
         """For how many steps a neuron is refractory after a spike."""
-        return jnp.round(self.neuron.t_ref / dt).astype(jnp.int32)
+        return jnp.minimum(jnp.round(self.neuron.t_ref / dt), _FOR_EVER).astype(jnp.int32)
 
     def arrive_at_jump(
         self, k: Array, dt: float, state: PopulationState, refractory: Bool[Array, " n"], inputs: Any, solver: Any

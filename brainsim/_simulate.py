@@ -13,10 +13,9 @@ from jaxtyping import Array, PyTree
 
 from ._compat import cpu_options, is_outermost
 from ._dynamics import AbstractConnectivity, AbstractNode
-from ._network import Network
 from ._population import Population
 from ._record import Record, Result, Snapshot
-from ._together import Together, together
+from ._together import Together, can_be_together, together
 from ._typing import as_float, whole
 from .inputs import AbstractInput
 from .ops import carry_weights
@@ -100,7 +99,7 @@ def advance(
     everys = {r.every for r in records.values()}
     levels, kept = _levels(everys, steps, steps if outermost and checkpoint is None else checkpoint)
     compiled = _optimised() if outermost else _plain
-    if outermost and isinstance(node, Network):
+    if outermost and can_be_together(node):
         node = together(node, state.node, solver, inputs)
     return compiled(node, steps, float(dt), inputs, records, state, solver, levels, 0 if outermost else kept)
 

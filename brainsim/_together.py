@@ -1,8 +1,9 @@
 """How a network is stepped where nobody differentiates: populations that are alike as one, projections in one call.
 
-It changes no result. Every loop over neurons and every call of a kernel costs something beside its work; eight
-populations of the same cell need no more of them than one. Only an outermost run can do this: it sees the values of
-parameters, and so whether populations are alike.
+It changes no result but for rounding, where events of several projections are added up in another order. Every loop
+over neurons and every call of a kernel costs something beside its work; eight populations of the same cell need no more
+of them than one. Only an outermost run can do this: it sees the values of parameters, and so whether populations are
+alike.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -200,6 +201,11 @@ class Together(AbstractNode):
             return next(w for w in weights if w is not None)
         there = zip(names, weights, strict=True)
         return jnp.concatenate([jnp.broadcast_to(0.0 if w is None else w, (self.sizes[n],)) for n, w in there])
+
+
+def can_be_together(node: AbstractNode) -> bool:
+    """Whether a node is a network of populations, and none of them something derived that may step otherwise."""
+    return type(node) is Network and all(type(p) is Population for p in node.populations.values())
 
 
 def together(network: Network, state: NetworkState, solver: Any, inputs: Mapping[str, Any]) -> Together:

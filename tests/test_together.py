@@ -1,5 +1,7 @@
 """A network stepped in groups is the network stepped population by population."""
 
+import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -149,7 +151,7 @@ def groups(net, solver=None, inputs=None):
 def test_who_is_alike(name, x32):
     expected = {
         "a third population in between": (("E", "I"), ("X",)),
-        "nothing sent by one": (("E", "X", "I"),),
+        "nothing sent by one": (("E", "I"), ("X",)),  # to which nothing is sent either
         "noise": (("E",), ("I",)),
     }
     assert groups(NETWORKS[name]()).groups == expected.get(name, (("E", "I"),))
@@ -191,6 +193,109 @@ def test_one_call_and_one_step(x32):
     assert "brainsim_csr_scatter" not in text
     microcircuit, _ = bs.networks.microcircuit(scale=0.01)
     assert [len(names) for names in groups(microcircuit).groups] == [8]
+
+
+# ---- models of one's own: an outermost run is the same run, whatever they do
+
+
+class ToFloat(bs.LIF):
+    def reset(self, y):
+        return y._replace(v=-65.0)  # pyright: ignore[reportArgumentType]
+
+
+class Uneven(bs.LIF):
+    def reset(self, y):
+        return y._replace(v=jnp.linspace(-150.0, -60.0, y.v.size))
+
+
+class Keyed(bs.LIF):
+    key: jax.Array = eqx.field(default_factory=lambda: jax.random.key(0))
+
+
+class Tonic(bs.ExpCurrent):
+    """It acts where it receives, even if that is nothing."""
+
+    def receive(self, y, v, events):
+        return super().receive(y, v + 0.1, events)
+
+
+def mean_field():
+    return bs.neuron(
+        lambda t, y, p, i: dict(v=(y["v"].mean() - y["v"]) / p["tau"] + i),
+        guard=lambda y, p: y["v"] - 1.0,
+        reset=lambda y, p: dict(v=y["v"] * 0.0),
+        init=dict(v=0.0),
+        params=dict(tau=2.0),
+    )
+
+
+def linked(make, receptor=None, sizes=(9, 5), **more):
+    """A excites B and itself."""
+    receptors = dict(exc=receptor or bs.ExpCurrent(tau=2.0))
+    ends = [bs.Projection("A", f"{post}.exc", bs.AllToAll(weight=20.0), delay=0.1) for post in "AB"]
+    populations = {name: bs.Population(n, make(), receptors, **more) for name, n in zip("AB", sizes, strict=True)}
+    return bs.Network(populations, ends, key=jax.random.key(0))
+
+
+OWN = {
+    "never again": lambda: linked(lambda: bs.LIF(t_ref=jnp.inf)),
+    "a pause for each": lambda: bs.Network({n: bs.Population(3, bs.LIF(t_ref=[0.0, 1.0, 1e12])) for n in "AB"}),
+    "reset to a float": lambda: linked(ToFloat),
+    "reset to other values": lambda: linked(Uneven),
+    "a key": lambda: linked(Keyed),
+    "not elementwise": lambda: bs.Network(
+        {n: bs.Population(k, mean_field()) for n, k in zip("AB", (5, 4), strict=True)}
+    ),
+    "spikes without reset": lambda: linked(lambda: bs.HHTraub(), bs.ExpCurrent(tau=2.0)),
+    "acts on nothing": lambda: bs.Network({n: bs.Population(4, bs.LIF(), dict(exc=Tonic(tau=2.0))) for n in "AB"}),
+    "one neuron each": lambda: linked(bs.LIF, sizes=(1, 1)),
+    "no population alike": lambda: linked(iter([bs.LIF(), bs.AdEx()]).__next__),
+}
+
+
+@pytest.mark.parametrize("events", [None, 2000])
+@pytest.mark.parametrize("name", OWN)
+def test_models_of_ones_own(name, events, x64):
+    net = OWN[name]()
+    current = 3.0 if name == "not elementwise" else 900.0
+    inputs = dict(A=current, B=0.8 * current) | ({"A.exc": 0.5} if name == "acts on nothing" else {})
+    record = dict(spikes=bs.Record(["A", "B"], events=events), v="B.v")
+    solver = diffrax.Euler() if name == "not elementwise" else None
+    go = lambda state=None: bs.simulate(net, 30.0, DT, inputs, record, state=state, solver=solver)
+    got, twin = go(), jax.jit(go)()
+    assert any(np.sum(x.count if events else x) > 2 for x in twin.spikes.values())
+    for more in ((got, twin), (go(twin.state), jax.jit(go)(twin.state))):
+        assert_close(*(jax.tree.map(_bits, (x.records, x.state)) for x in more), chaotic=True)
+
+
+def test_networks_and_populations_of_ones_own_step_as_they_say(x32):
+    class Silent(bs.Network):
+        def step(self, k, dt, state, inputs, solver):
+            state, spikes = super().step(k, dt, state, inputs, solver)
+            return state, jax.tree.map(jnp.zeros_like, spikes)
+
+    class Mute(bs.Population):
+        def step(self, k, dt, state, inputs, solver):
+            state, spikes = super().step(k, dt, state, inputs, solver)
+            return state, jnp.zeros_like(spikes)
+
+    for net in (Silent(dict(E=bs.Population(3, bs.LIF()))), bs.Network(dict(E=Mute(3, bs.LIF())))):
+        run = bs.simulate(net, 20.0, DT, dict(E=900.0), dict(spikes=["E"]))
+        assert run.spikes["E"].sum() == 0
+
+
+def test_precisions_may_differ_between_populations(x64):
+    """What one call can deliver has one type; the rest goes its own way."""
+    with jax.enable_x64(False):
+        single = bs.Population(4, bs.LIF(), dict(exc=bs.ExpCurrent()))
+        all_to_all = bs.CSR(jnp.full(12, 50.0), np.tile(np.arange(3), 4), np.arange(5) * 3, 4, 3)
+    double = bs.Population(3, bs.LIF(), dict(exc=bs.ExpCurrent()))
+    loop = bs.CSR(jnp.full(9, 5.0), np.tile(np.arange(3), 3), np.arange(4) * 3, 3, 3)
+    wires = [bs.Projection("A", "B.exc", all_to_all, delay=0.1), bs.Projection("B", "B.exc", loop, delay=0.1)]
+    for projections in (wires, wires[::-1]):
+        net = bs.Network(dict(A=single, B=double), projections)
+        fits = [c for names in groups(net).ends for end in names for c in end.projections if c]
+        assert len(fits) == 1
 
 
 # ---- the operator
@@ -266,6 +371,8 @@ def test_derivatives_and_batches(x64):
         ((0, 0, 60, 40, 0), "ends outside"),
         ((0, 0, 0, -1, 0), "ends outside"),
         ((0, 0, 0, 2**62, 0), "ends outside"),
+        ((0, 0, 2**62 + 2**40, 2**62 + 90, 0), "ends outside"),  # the sum is negative in 64 bits
+        ((0, 2**63 - 5, 0, 40, 0), "begins outside"),
         ((1, 0, 0, 40, 0), "no source"),
         ((0, 0, 0, 40, 1), "lacks an array|one entry per synapse|must have the same type"),
     ],

@@ -43,6 +43,7 @@ ffi::Error handle_at_spikes(ffi::RemainingArgs args, ffi::RemainingRets rets, in
   if (!spikes.has_value() || !step.has_value() || step->element_type() != ffi::S32 || step->element_count() != 1)
     return invalid("the step must be one int32");
   const auto n = static_cast<int64_t>(spikes->element_count());
+  if (n > std::numeric_limits<int32_t>::max()) return invalid("too many neurons for 32-bit indices");
   Target target[kMost];
   for (size_t t = 0; t < n_targets; ++t) {
     const auto array = args.get<Any>(1 + t), values = args.get<Any>(1 + n_targets + t);

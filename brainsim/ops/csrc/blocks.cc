@@ -40,7 +40,8 @@ ffi::Error run(ffi::RemainingArgs args, ffi::Span<const int64_t> layout, const A
     const auto nnz = static_cast<int64_t>(indices.element_count());
     const auto n_pre = static_cast<int64_t>(indptr.element_count()) - 1;
     if (n_pre < 0 || nnz > std::numeric_limits<int32_t>::max()) return invalid("a block has no rows, or too many synapses");
-    if (fields[1] < 0 || fields[2] < 0 || fields[3] < 0 || fields[2] + fields[3] > n_out)
+    if (fields[1] < 0 || fields[2] < 0 || fields[3] < 0 || fields[2] > n_out ||
+        fields[3] > n_out - fields[2])
       return invalid("a block ends outside of the result");
     if (fields[4] != 0 && (weights.element_type() != out.element_type() ||
                            static_cast<int64_t>(weights.element_count()) != nnz))
@@ -65,9 +66,11 @@ ffi::Error run(ffi::RemainingArgs args, ffi::Span<const int64_t> layout, const A
     if (!take(&spikes) || spikes.element_type() != out.element_type())
       return invalid("spikes and the result must have the same type");
     const auto n = static_cast<int64_t>(spikes.element_count());
+    if (n > std::numeric_limits<int32_t>::max()) return invalid("too many neurons for 32-bit indices");
     int64_t last = first;
     for (; last < n_blocks && sources[last] == s; ++last)
-      if (blocks[last].first_pre + blocks[last].rows.n_pre > n) return invalid("a block begins outside of its source");
+      if (blocks[last].first_pre > n || blocks[last].rows.n_pre > n - blocks[last].first_pre)
+        return invalid("a block begins outside of its source");
     deliver_blocks(data<T>(spikes), n, blocks + first, last - first, clean_once, events);
     first = last;
   }
