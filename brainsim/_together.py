@@ -7,7 +7,7 @@ alike.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import equinox as eqx
 import jax
@@ -203,7 +203,7 @@ class Together(AbstractNode):
         return jnp.concatenate([jnp.broadcast_to(0.0 if w is None else w, (self.sizes[n],)) for n, w in there])
 
 
-def can_be_together(node: AbstractNode) -> bool:
+def can_be_together(node: AbstractNode) -> TypeGuard[Network]:
     """Whether a node is a network of populations, and none of them something derived that may step otherwise."""
     return type(node) is Network and all(type(p) is Population for p in node.populations.values())
 
