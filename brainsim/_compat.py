@@ -27,15 +27,17 @@ def is_outermost() -> bool:
 
 
 @ft.cache
-def cpu_options() -> dict[str, bool | int]:
+def cpu_options(*, wide: bool = False) -> dict[str, bool | int]:
     """Options with which XLA compiles long loops better on CPUs, if this XLA has them and runs on a CPU.
 
-    Without region analysis XLA copies every carried array that is read more than once, in every step. Vectors of 512
-    bits, where a processor has them, save another twentieth.
+    Without region analysis XLA copies every carried array that is read more than once, in every step. With
+    `wide`, vectors have 512 bits where a processor has them: that saves a twentieth if arrays stay in the cache.
     """
     if jax.default_backend() != "cpu":
         return {}
-    options = {"xla_cpu_copy_insertion_use_region_analysis": True, "xla_cpu_prefer_vector_width": 512}
+    options: dict[str, bool | int] = {"xla_cpu_copy_insertion_use_region_analysis": True}
+    if wide:
+        options["xla_cpu_prefer_vector_width"] = 512
     return {name: value for name, value in options.items() if _has_option(name, value)}
 
 

@@ -15,7 +15,7 @@ from ._compat import cpu_options, is_outermost
 from ._dynamics import AbstractConnectivity, AbstractNode
 from ._population import Population
 from ._record import Record, Result, Snapshot
-from ._together import Together, can_be_together, together
+from ._together import Together, better_together, together
 from ._typing import as_float, whole
 from .inputs import AbstractInput
 from .ops import carry_weights
@@ -98,9 +98,11 @@ def advance(
     outermost = is_outermost()
     everys = {r.every for r in records.values()}
     levels, kept = _levels(everys, steps, steps if outermost and checkpoint is None else checkpoint)
-    compiled = _optimised() if outermost else _plain
-    if outermost and can_be_together(node):
-        node = together(node, state.node, solver, inputs)
+    compiled = _plain
+    if outermost:
+        grouped = better_together(node)
+        compiled = _optimised(grouped)
+        node = together(node, state.node, solver, inputs) if grouped else node
     return compiled(node, steps, float(dt), inputs, records, state, solver, levels, 0 if outermost else kept)
 
 
@@ -225,8 +227,8 @@ _plain = eqx.filter_jit(_run)
 
 
 @ft.cache
-def _optimised() -> Callable[..., Result]:
-    return eqx.filter_jit(_run, compiler_options=cpu_options())  # pyright: ignore[reportCallIssue]
+def _optimised(wide: bool) -> Callable[..., Result]:
+    return eqx.filter_jit(_run, compiler_options=cpu_options(wide=wide))  # pyright: ignore[reportCallIssue]
 
 
 _MOST = 64  # blocks within a block, if there is no need for more: what is kept of each is small beside the synapses

@@ -196,7 +196,7 @@ def _evaluate(
 
     def compiled(size):
         where = {name: jax.ShapeDtypeStruct((size,), jnp.int32) for name in values}
-        return jax.jit(at, compiler_options=cpu_options()).lower(arrays, values, where).compile()
+        return jax.jit(at, compiler_options=cpu_options(wide=True)).lower(arrays, values, where).compile()
 
     size = _even(total, chunk or min(_MOST, max(_FEWEST, total // 8)))
     run = compiled(size)
