@@ -178,6 +178,7 @@ def plot(found: list[dict[str, Any]], path: Path) -> None:
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import NullFormatter
 
     panels: dict[str, list] = {}
     for result in found:
@@ -197,6 +198,7 @@ def plot(found: list[dict[str, Any]], path: Path) -> None:
         axis.set_yticks(range(len(them)), [f"{e['simulator']}, {e['method']}" for e in them])
         axis.grid(axis="x", alpha=0.3)
         axis.set_xscale("log")
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.margins(0.15)
         axis.set_title(title, fontsize=9)
         axis.tick_params(labelsize=7)
