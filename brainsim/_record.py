@@ -11,7 +11,7 @@ from jaxtyping import Array, Int, PyTree
 
 from . import ops
 from ._dynamics import AbstractNode
-from ._spikes import Part, Spikes
+from ._spikes import Spikes
 from ._typing import static
 
 
@@ -101,8 +101,7 @@ class Record(eqx.Module):
     def take(self, node: AbstractNode, state: Any, spikes: Any) -> PyTree:
         """The record's value, given the node's state and the spikes of the step that led to it."""
         if self.of_spikes and isinstance(spikes, dict):
-            whole = lambda x: x.spikes if isinstance(x, Part) else x
-            value = {p: whole(spikes[p]) for p in (spikes if self.what is True else self.what)}
+            value = {p: spikes[p] for p in (spikes if self.what is True else self.what)}
         elif self.of_spikes:
             value = spikes
         else:
@@ -119,10 +118,6 @@ class Record(eqx.Module):
 
     def append(self, events: PyTree, node: AbstractNode, state: Any, spikes: Any, k: Array) -> PyTree:
         """The lists with the spikes of the step that ended as step k of the run."""
-        if self.index is None and isinstance(spikes, dict):
-            spikes = {p: x if isinstance(x, Part) else Part(x, 0, x.shape[0]) for p, x in spikes.items()}
-            add = lambda x, part: ops.append_events(x, part.together, k, (part.first, part.n))
-            return {p: add(x, spikes[p]) for p, x in events.items()}
         return jax.tree.map(lambda x, s: ops.append_events(x, s, k), events, self.take(node, state, spikes))
 
     def listed(self, events: PyTree, node: AbstractNode, start: Array, length: int, dt: float) -> PyTree:

@@ -10,21 +10,6 @@ from jaxtyping import Array, Bool, Float, Int
 from ._typing import static
 
 
-class Part(eqx.Module):
-    """The spikes of `n` neurons that stand side by side with others, from `first` on, not yet taken out.
-
-    Kernels read them where they are: XLA would copy what it hands over.
-    """
-
-    together: Float[Array, " all"]
-    first: int = static()
-    n: int = static()
-
-    @property
-    def spikes(self) -> Float[Array, " n"]:
-        return self.together[self.first : self.first + self.n]
-
-
 class Spikes(eqx.Module):
     """The spikes of a run as a list: in which step, and which neuron. What `Record(..., events=capacity)` records.
 

@@ -20,7 +20,6 @@ from ._dynamics import AbstractNode
 from ._jump import step_and_list
 from ._network import Network, NetworkState, row_of, set_row
 from ._population import Population
-from ._spikes import Part
 from .ops._blocks import Place, deliver_blocks
 
 
@@ -91,7 +90,7 @@ class Together(AbstractNode):
 
     def step(self, k, dt, state, inputs, solver):
         state, spikes, _ = self.step_and_list(k, k, dt, state, inputs, solver, {})
-        return state, {name: part.spikes for name, part in spikes.items()}
+        return state, spikes
 
     def step_and_list(
         self,
@@ -102,7 +101,7 @@ class Together(AbstractNode):
         inputs: Any,
         solver: Any,
         recorded: dict[str, dict[str, Array]],
-    ) -> tuple[NetworkState, dict[str, Part], dict[str, dict[str, Array]]]:
+    ) -> tuple[NetworkState, dict[str, Array], dict[str, dict[str, Array]]]:
         """One step, and the lists of spikes `recorded` (by record and population) with those of this step.
 
         It is step `k` of the network and step `i` of the run: in the lists, and where the state was packed.
@@ -127,7 +126,7 @@ class Together(AbstractNode):
             for (record, name), rows in zip(mine, listed, strict=True):
                 recorded[record][name] = rows
             populations[first] = after
-            spikes |= {name: Part(spiked, starts[name], self.sizes[name]) for name in names}
+            spikes |= {name: part(spiked) for name, part in self._parts(names)}
             free = before._replace(refractory=jnp.maximum(before.refractory - i, 0))
             near = population.relevant(free, after, spiked)
             rings: list[tuple[dict[str, Array], Any]] = [(history, spiked), (relevant, near)]
@@ -138,7 +137,7 @@ class Together(AbstractNode):
                     ring |= {n: set_row(ring[n], k, part(x)) for n, part in self._parts(names) if n in ring}
             for name in (name for name in names if name in state.lists):
                 size = state.lists[name].shape[1]
-                lists[name] = set_row(state.lists[name], k, ops.spike_list(spikes[name].spikes, size))
+                lists[name] = set_row(state.lists[name], k, ops.spike_list(spikes[name], size))
         return NetworkState(populations, history, lists, relevant), spikes, recorded
 
     def _population(self, names: tuple[str, ...]) -> Population:

@@ -1,5 +1,5 @@
 // The loops of arrivals_kernels.h on valid and on wild patterns, for a build with the address and undefined-behaviour
-// sanitisers (tests/test_arrivals.py): every array is its own allocation, so an access out of bounds ends the program.
+// sanitisers (tests/test_sanitisers.py): every array is its own allocation, so an access out of bounds ends the program.
 
 #include <cmath>
 #include <cstdio>

@@ -1,5 +1,5 @@
 // The loops of csr_kernels.h and csr_gradients.h on valid and on wild patterns, for a build with the address and undefined-behaviour
-// sanitisers (tests/test_ops.py): every array is its own allocation, so an access out of bounds ends the program.
+// sanitisers (tests/test_sanitisers.py): every array is its own allocation, so an access out of bounds ends the program.
 
 #include <cmath>
 #include <cstdio>

@@ -1,5 +1,5 @@
 // Runs the loops of events_kernel.h and at_spikes_kernel.h on random spikes and wild counts; built with sanitisers by
-// test_spike_lists.py.
+// test_sanitisers.py.
 
 #include <cstdio>
 #include <random>

@@ -1,5 +1,5 @@
 // The loops of the layouts beside compressed rows, on valid and on wild tables, for a build with the address and
-// undefined-behaviour sanitisers (tests/test_layouts.py): every array is its own allocation.
+// undefined-behaviour sanitisers (tests/test_sanitisers.py): every array is its own allocation.
 
 #include <cmath>
 #include <cstdio>

@@ -1,4 +1,4 @@
-// The loops of poisson_kernels.h, for a build with the address and undefined-behaviour sanitisers (tests/test_poisson.py):
+// The loops of poisson_kernels.h, for a build with the address and undefined-behaviour sanitisers (tests/test_sanitisers.py):
 // every array is its own allocation, and the portable loops draw the same integers as those with wide registers.
 
 #include <cmath>

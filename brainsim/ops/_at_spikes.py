@@ -56,7 +56,7 @@ def _reference(*operands, n_arrays, parts, timed):
     plain = len(arrays) - timed
     values = [v if i < plain else v + (step + 1) for i, v in enumerate(values)]
     replaced = [jnp.where(spikes != 0, new, old) for old, new in zip(arrays, values, strict=True)]
-    return [*replaced, *(_appended(x, spikes, step + 1, part=part) for x, part in zip(lists, parts, strict=True))]
+    return [*replaced, *(_appended(x, spikes[i : i + n], step + 1) for x, (i, n) in zip(lists, parts, strict=True))]
 
 
 def _jvp(primals, tangents, **params):

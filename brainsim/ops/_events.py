@@ -29,10 +29,7 @@ def empty_events(capacity: int) -> Int[Array, "rows 2"]:
 
 
 def append_events(
-    events: Int[Array, "rows 2"],
-    spikes: Float[Array, " n"],
-    step: Int[Array, ""],
-    part: tuple[int, int] | None = None,
+    events: Int[Array, "rows 2"], spikes: Float[Array, " n"], step: Int[Array, ""]
 ) -> Int[Array, "rows 2"]:
     """A list of spikes with those of one step appended; in place, where the old list is not needed any more.
 
@@ -41,7 +38,6 @@ def append_events(
     - `events`: the list, int32: row 0 holds the number of spikes, row i + 1 the step and neuron of spike i.
     - `spikes`: one value per neuron; zero is no spike.
     - `step`: int32.
-    - `part`: the first neuron and the number of neurons that count, as if there were no others; default all.
 
     Spikes for which there is no room are counted and dropped; the count stops at 2³¹ − 1. The list is made of integers:
     there is no derivative.
@@ -62,17 +58,13 @@ def append_events(
     if spikes.ndim != 1 or step.shape != () or step.dtype != np.int32:
         raise ValueError(f"append_events: spikes have shape {list(spikes.shape)} and the step is {step.dtype}"
                          f"{list(step.shape)}, expected [n] and a single int32")  # fmt: skip
-    first, n = (0, spikes.shape[0]) if part is None else part
-    if not 0 <= first <= first + n <= spikes.shape[0]:
-        raise ValueError(f"append_events: there are no {n} neurons from {first} on among {spikes.shape[0]}")
-    return append.bind(events, spikes, step, part=(first, n))
+    return append.bind(events, spikes, step)
 
 
 # ---- the primitive; all operands may have the same batch axes in front
 
 
-def _reference(events, spikes, step, *, part):
-    spikes = spikes[..., part[0] : part[0] + part[1]]
+def _reference(events, spikes, step):
     one = _append_one
     for _ in range(spikes.ndim - 1):
         one = jax.vmap(one)
@@ -89,33 +81,32 @@ def _append_one(events, spikes, step):
     return events.at[at].set(rows, mode="drop").at[0, 0].set(jnp.where(count > _MOST - new, _MOST, count + new))
 
 
-def _kernel(events, spikes, step, *, part):
+def _kernel(events, spikes, step):
     if spikes.dtype not in (np.float32, np.float64):
-        return _reference(events, spikes, step, part=part)
+        return _reference(events, spikes, step)
     result = jax.ShapeDtypeStruct(events.shape, events.dtype)
-    call = jax.ffi.ffi_call("brainsim_append_events", result, input_output_aliases={0: 0})
-    return call(events, spikes, step, first=np.int64(part[0]), n=np.int64(part[1]))
+    return jax.ffi.ffi_call("brainsim_append_events", result, input_output_aliases={0: 0})(events, spikes, step)
 
 
-def _jvp(primals, tangents, *, part):
-    out = append.bind(*primals, part=part)
+def _jvp(primals, tangents):
+    out = append.bind(*primals)
     return out, _compat.Zero(jax.typeof(out).to_tangent_aval())
 
 
-def _batch(operands, dims, *, part):
+def _batch(operands, dims):
     size = next(x.shape[d] for x, d in zip(operands, dims, strict=True) if d is not None)
     front = lambda x, d: jnp.broadcast_to(x, (size, *x.shape)) if d is None else jnp.moveaxis(x, d, 0)
-    return append.bind(*(front(x, d) for x, d in zip(operands, dims, strict=True)), part=part), 0
+    return append.bind(*(front(x, d) for x, d in zip(operands, dims, strict=True))), 0
 
 
 append = _compat.define_primitive(
     "brainsim_append_events",
-    abstract=lambda events, spikes, step, *, part: _compat.ShapedArray(events.shape, events.dtype),
+    abstract=lambda events, spikes, step: _compat.ShapedArray(events.shape, events.dtype),
     reference=_reference,
     jvp=_jvp,
-    transpose=lambda ct, *operands, part: [None] * len(operands),
+    transpose=lambda ct, *operands: [None] * len(operands),
     batch=_batch,
 )
 
 if load():
-    _compat.define_cpu_call(append, _kernel)
+    _compat.define_cpu_lowering(append, _kernel)

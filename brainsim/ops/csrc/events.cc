@@ -20,15 +20,15 @@ namespace {
 namespace ffi = xla::ffi;
 
 template <typename T>
-void append_all(const ffi::AnyBuffer& spikes, const int32_t* steps, int64_t batch, int64_t all, int64_t first, int64_t n,
-                int64_t capacity, int32_t* lists) {
-  const T* values = static_cast<const T*>(spikes.untyped_data()) + first;
+void append_all(const ffi::AnyBuffer& spikes, const int32_t* steps, int64_t batch, int64_t n, int64_t capacity,
+                int32_t* lists) {
+  const T* values = static_cast<const T*>(spikes.untyped_data());
   for (int64_t b = 0; b < batch; ++b)
-    append<T>(values + b * all, n, steps[b], lists + 2 * b * (capacity + 1), capacity);
+    append<T>(values + b * n, n, steps[b], lists + 2 * b * (capacity + 1), capacity);
 }
 
 ffi::Error append_events(ffi::AnyBuffer list, ffi::AnyBuffer spikes, ffi::AnyBuffer step,
-                         ffi::Result<ffi::AnyBuffer> out, int64_t first, int64_t n) {
+                         ffi::Result<ffi::AnyBuffer> out) {
   const auto invalid = [](const char* what) {
     return ffi::Error::InvalidArgument(std::string("brainsim append_events: ") + what);
   };
@@ -44,9 +44,8 @@ ffi::Error append_events(ffi::AnyBuffer list, ffi::AnyBuffer spikes, ffi::AnyBuf
   const auto result = out->dimensions();
   if (!std::equal(shape.begin(), shape.end(), result.begin(), result.end()))
     return invalid("the result must have the shape of the list");
-  const int64_t all = values[axes], capacity = shape[axes] - 1;
-  if (first < 0 || n < 0 || first > all || n > all - first) return invalid("there are no such neurons");
-  if (std::max(all, capacity) >= std::numeric_limits<int32_t>::max()) return invalid("too large for 32-bit indices");
+  const int64_t n = values[axes], capacity = shape[axes] - 1;
+  if (std::max(n, capacity) >= std::numeric_limits<int32_t>::max()) return invalid("too large for 32-bit indices");
   int32_t* lists = static_cast<int32_t*>(out->untyped_data());
   // XLA hands out one buffer for both, unless the old list is still needed.
   if (lists != list.untyped_data()) std::memcpy(lists, list.untyped_data(), list.size_bytes());
@@ -54,10 +53,10 @@ ffi::Error append_events(ffi::AnyBuffer list, ffi::AnyBuffer spikes, ffi::AnyBuf
   const auto* steps = static_cast<const int32_t*>(step.untyped_data());
   switch (spikes.element_type()) {
     case ffi::F32:
-      append_all<float>(spikes, steps, batch, all, first, n, capacity, lists);
+      append_all<float>(spikes, steps, batch, n, capacity, lists);
       return ffi::Error::Success();
     case ffi::F64:
-      append_all<double>(spikes, steps, batch, all, first, n, capacity, lists);
+      append_all<double>(spikes, steps, batch, n, capacity, lists);
       return ffi::Error::Success();
     default:
       return invalid("spikes must be float32 or float64");
@@ -67,12 +66,5 @@ ffi::Error append_events(ffi::AnyBuffer list, ffi::AnyBuffer spikes, ffi::AnyBuf
 }  // namespace
 }  // namespace brainsim
 
-BRAINSIM_EXPORT XLA_FFI_Error* brainsim_append_events(XLA_FFI_CallFrame* frame);
-XLA_FFI_DEFINE_HANDLER_SYMBOL(brainsim_append_events, brainsim::append_events,
-                              xla::ffi::Ffi::Bind()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Ret<xla::ffi::AnyBuffer>()
-                                  .Attr<int64_t>("first")
-                                  .Attr<int64_t>("n"));
+BRAINSIM_HANDLER(brainsim_append_events, append_events,
+                 xla::ffi::Ffi::Bind().Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>())

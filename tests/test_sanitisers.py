@@ -1,0 +1,30 @@
+"""The loops of the kernels on valid and on wild input, under the address and the undefined-behaviour sanitiser."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAMS = sorted(path.stem for path in (ROOT / "tests").glob("*_fuzz.cc"))
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_loops_under_sanitisers(name, tmp_path):
+    # The Poisson kernel converts numbers that may be anything; -O0 would make its many draws slow.
+    optimised, more = ("-O1", ",float-cast-overflow") if name == "poisson_fuzz" else ("-O0", "")
+    flags = ["-std=c++17", optimised, f"-fsanitize=address,undefined{more}", "-fno-sanitize-recover=all"]
+    program = tmp_path / "fuzz"
+    source = [str(ROOT / f"tests/{name}.cc"), "-I", str(ROOT / "brainsim/ops/csrc"), "-o", str(program)]
+    built = subprocess.run(["g++", *flags, *source], capture_output=True, text=True, timeout=120)
+    if "cannot find -l" in built.stderr:
+        pytest.skip("this compiler comes without sanitisers")
+    assert built.returncode == 0, built.stderr
+    run = subprocess.run([program], capture_output=True, text=True, timeout=120)
+    assert run.stdout == "ok\n", run.stdout + run.stderr
+
+
+def test_every_program_is_found():
+    assert {"arrivals_fuzz", "csr_fuzz", "events_fuzz", "layouts_fuzz", "poisson_fuzz"} <= set(PROGRAMS)
