@@ -108,6 +108,13 @@ def drive(model: Model, populations: list[str], seed: int) -> dict[str, Any]:
     }
 
 
+def recorded(populations: list[str], most: int, duration: float) -> Any:
+    """All spikes as lists, of populations of at most so many neurons: the record that `statistics` reads."""
+    import brainsim as bs
+
+    return bs.Record(populations, events=int(MOST_HZ * 1e-3 * duration * most) + 1000)
+
+
 def statistics(model: Model, spikes: dict, duration: float) -> dict:
     """Rates and irregularity by population."""
     found = {}
@@ -137,8 +144,8 @@ def main() -> None:
     with _worker.measured() as build:
         net = network(model, args.seed)
     inputs = drive(model, list(net.populations), args.seed)
-    room = int(MOST_HZ * 1e-3 * args.duration * max(p.n for p in net.populations.values())) + 1000
-    record = dict(spikes=bs.Record(list(net.populations), events=room))
+    most = max(p.n for p in net.populations.values())
+    record = dict(spikes=recorded(list(net.populations), most, args.duration))
     key = jax.random.key(args.seed)
     last = {}
 

@@ -10,7 +10,7 @@ import json
 import statistics
 import sys
 
-from _brainsim import drive, network, statistics as statistics_of
+from _brainsim import drive, network, recorded, statistics as statistics_of
 from _models import MODELS
 
 COBA = MODELS["coba"]
@@ -25,7 +25,7 @@ def measure(seed: int) -> dict:
 
     import brainsim as bs
 
-    record = dict(spikes=bs.Record(["E", "I"], dtype=bool))
+    record = dict(spikes=recorded(["E", "I"], COBA.neurons, DURATION))
     inputs = drive(COBA, ["E", "I"], seed)
     run = bs.simulate(network(COBA, seed), DURATION, COBA.dt, inputs, record, key=jax.random.key(seed))
     found = statistics_of(COBA, run.spikes, DURATION)

@@ -48,6 +48,16 @@ def test_runs_at_a_tiny_size(script):
     assert {"median_s", "machine", "versions", "commit", "date"} <= report.keys()
 
 
+@pytest.mark.slow
+def test_rates_of_coba():
+    """One seed of the network at its full size: the script runs to its end, and says what it found."""
+    run = subprocess.run(
+        [sys.executable, ROOT / "benchmarks/coba_rates.py", "--seeds", "1"], capture_output=True, text=True
+    )
+    found = json.loads(run.stdout.splitlines()[-1])["mean"]
+    assert 15 < found["rate_e_hz"] < 27 and 15 < found["rate_i_hz"] < 27 and 1.4 < found["cv_isi_e"] < 1.9
+
+
 def test_a_network_is_timed_and_described(tmp_path):
     out = run("coba.py", *"--sizes 40 --peers none --methods euler --duration 5 --runs 1".split())
     report = json.loads(out.splitlines()[-1])
