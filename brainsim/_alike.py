@@ -87,19 +87,18 @@ def _elementwise(population: Population) -> bool:
 def _independent(shapes: tuple[Any, ...], tree: Any, n: int) -> bool:
     given = [x for x in shapes if isinstance(x, jax.ShapeDtypeStruct)]
 
-    def equations(arrays, current, t):
+    def equations(arrays):
         rest = iter(arrays)
         neuron, receptors = tree.unflatten([next(rest) if isinstance(x, jax.ShapeDtypeStruct) else x for x in shapes])
         cells = Population(n, neuron, receptors)
         y = cells._rest()
-        slope = cells.vector_field(t, y, Flow(current, jnp.zeros(n, bool)))
+        current = jnp.zeros(n, jax.tree.leaves(y)[0].dtype)
+        slope = cells.vector_field(jnp.zeros((), current.dtype), y, Flow(current, jnp.zeros(n, bool)))
         v = get(y.neuron, "v") if receptors else current
         arrived = [r.receive(y.receptors[name], v, current) for name, r in receptors.items()]
         return slope, arrived, neuron.guard(y.neuron), neuron.reset(y.neuron)
 
-    dtype = given[0].dtype if given else jnp.result_type(float)
-    one_each = jax.ShapeDtypeStruct((n,), dtype)
-    return not _mixes(jax.make_jaxpr(equations)(given, one_each, jax.ShapeDtypeStruct((), dtype)).jaxpr)
+    return not _mixes(jax.make_jaxpr(equations)(given).jaxpr)
 
 
 _MIXING = ("reduce", "dot", "cum", "sort", "gather", "scatter", "conv_", "slice", "rev", "concatenate", "roll", "arg",

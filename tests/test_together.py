@@ -212,6 +212,15 @@ class Keyed(bs.LIF):
     key: jax.Array = eqx.field(default_factory=lambda: jax.random.key(0))
 
 
+class Whole(bs.LIF):
+    """Its first parameter is an integer."""
+
+    c: jax.Array = eqx.field(default_factory=lambda: jnp.asarray(250, jnp.int32))
+
+    def vector_field(self, t, y, args):
+        return y._replace(v=(self.v_rest - y.v) / self.tau + args / self.c.astype(args.dtype))
+
+
 class Tonic(bs.ExpCurrent):
     """It acts where it receives, even if that is nothing."""
 
@@ -243,6 +252,7 @@ OWN = {
     "reset to a float": lambda: linked(ToFloat),
     "reset to other values": lambda: linked(Uneven),
     "a key": lambda: linked(Keyed),
+    "a whole number": lambda: linked(Whole),
     "not elementwise": lambda: bs.Network(
         {n: bs.Population(k, mean_field()) for n, k in zip("AB", (5, 4), strict=True)}
     ),
