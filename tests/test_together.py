@@ -85,6 +85,18 @@ INPUTS = {
 }
 
 
+# Each takes seconds to compile: those that the others nearly cover run with the long tests.
+LONG = {
+    "weights differ", "longer delays", "two projections to one receptor", "a third population in between",
+    "nothing sent by one", "compact surrogate", "nobody connected", "the same", "arrays", "series", "a pause for each",
+    "spikes without reset", "one neuron each", "no population alike", "a whole number",
+}  # fmt: skip
+
+
+def some_slow(names):
+    return [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in names]
+
+
 def run(net, inputs, state=None):
     record = dict(
         spikes=bs.Record(list(net.populations), events=3000),
@@ -105,7 +117,7 @@ def assert_same(got, twin):
     assert_close(*(jax.tree.map(_bits, x.state) for x in (got, twin)), chaotic=True)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", some_slow(NETWORKS))
 def test_networks(name, x64):
     """Spikes, records and the final state, from the beginning and from where another run ended."""
     net, inputs = NETWORKS[name](), INPUTS["numbers"]()
@@ -116,14 +128,14 @@ def test_networks(name, x64):
     assert_same(run(net, inputs, first.state), traced(first.state))
 
 
-@pytest.mark.parametrize("name", INPUTS)
+@pytest.mark.parametrize("name", some_slow(INPUTS))
 def test_inputs(name, x64):
     net, inputs = NETWORKS["alike"](), INPUTS[name]()
     assert_same(run(net, inputs), jax.jit(lambda: run(net, inputs))())
 
 
 @pytest.mark.skipif(jax.device_count() < 2, reason="needs two devices")
-@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize("traced", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["alike", "longer delays", "delays of single synapses"])
 def test_populations_split_over_two_devices(name, traced, x64):
     """Each device holds half of the neurons of E, and half of what is remembered of their spikes: the same spikes."""
@@ -167,8 +179,8 @@ def test_solvers_set_populations_apart(x32):
 
 def test_state_there_and_back(x32):
     """What a group remembers is what its populations remember."""
-    for make in NETWORKS.values():
-        net = make()
+    for name in ("alike", "delays of single synapses", "a third population in between", "compact surrogate"):
+        net = NETWORKS[name]()
         state = run(net, INPUTS["numbers"]()).state.node
         node = together(net, state, None, {})
         same = jax.tree.map(
@@ -263,8 +275,8 @@ OWN = {
 }
 
 
-@pytest.mark.parametrize("events", [None, 2000])
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("events", [pytest.param(None, marks=pytest.mark.slow), 2000])
+@pytest.mark.parametrize("name", some_slow(OWN))
 def test_models_of_ones_own(name, events, x64):
     net = OWN[name]()
     current = 3.0 if name == "not elementwise" else 900.0
