@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 
 # Equal to `brainsim_abi()` of the library that belongs to these sources (csrc/csr.cc): change both together.
-_ABI = "14"
+_ABI = "15"
 _FILE = {"darwin": "libbrainsim_kernels.dylib", "win32": "brainsim_kernels.dll"}.get(
     sys.platform, "libbrainsim_kernels.so"
 )
