@@ -209,7 +209,7 @@ def test_one_call_and_one_step(x32):
 
 def test_who_only_adds_up(x32):
     """Events go straight to the variable of a receptor that does nothing else with them."""
-    variable = lambda receptor: [end.variable for end in groups(linked(bs.LIF, receptor, rule=SPARSE)).ends[0]]
+    variable = lambda receptor: [end.variable for end in groups(linked(bs.LIF, receptor, rule=sparse())).ends[0]]
     assert variable(bs.ExpCurrent()) == variable(bs.ExpConductance()) == [0]
     for receptor in (bs.DeltaCurrent(), bs.DeltaConductance(), bs.AlphaCurrent(), Tonic(), Saturating()):
         assert variable(receptor) == [None]
@@ -273,7 +273,7 @@ def linked(make, receptor=None, sizes=(9, 5), rule=None, **more):
     return bs.Network(populations, ends, key=jax.random.key(0))
 
 
-SPARSE = bs.FixedProbability(0.7, weight=20.0)
+sparse = lambda weight=20.0: bs.FixedProbability(0.7, weight=weight)
 OWN = {
     "never again": lambda: linked(lambda: bs.LIF(t_ref=jnp.inf)),
     "a pause for each": lambda: bs.Network({n: bs.Population(3, bs.LIF(t_ref=[0.0, 1.0, 1e12])) for n in "AB"}),
@@ -284,9 +284,9 @@ OWN = {
     "not elementwise": lambda: bs.Network(
         {n: bs.Population(k, mean_field()) for n, k in zip("AB", (5, 4), strict=True)}
     ),
-    "saturating": lambda: linked(bs.LIF, Saturating(), rule=SPARSE),
-    "delta receptors": lambda: linked(bs.LIF, bs.DeltaCurrent(), rule=bs.FixedProbability(0.7, weight=2.0)),
-    "two stages": lambda: linked(bs.LIF, bs.AlphaCurrent(), rule=SPARSE),
+    "saturating": lambda: linked(bs.LIF, Saturating(), rule=sparse()),
+    "delta receptors": lambda: linked(bs.LIF, bs.DeltaCurrent(), rule=sparse(2.0)),
+    "two stages": lambda: linked(bs.LIF, bs.AlphaCurrent(), rule=sparse()),
     "spikes without reset": lambda: linked(lambda: bs.HHTraub(), bs.ExpCurrent(tau=2.0)),
     "acts on nothing": lambda: bs.Network({n: bs.Population(4, bs.LIF(), dict(exc=Tonic(tau=2.0))) for n in "AB"}),
     "one neuron each": lambda: linked(bs.LIF, sizes=(1, 1)),
