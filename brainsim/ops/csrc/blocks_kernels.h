@@ -38,6 +38,9 @@ template <typename T>
 void deliver_blocks(const T* spikes, int64_t n, const Block<T>* blocks, int64_t n_blocks) {
   for_spikes(spikes, n, [&](const int32_t* spiking, int64_t found) {
     for_blocks(blocks, n_blocks, spiking, found, [&](const Block<T>& block, const int32_t* rows, int64_t count) {
+      for (int64_t k = 0; k < std::min(count, 2 * kAhead); ++k) prefetch_bounds(block.rows, rows[k] - block.first_pre);
+    });
+    for_blocks(blocks, n_blocks, spiking, found, [&](const Block<T>& block, const int32_t* rows, int64_t count) {
       for (int64_t k = 0; k < std::min(count, kAhead); ++k) {
         const int64_t row = rows[k] - block.first_pre;
         block.each ? prefetch_row<T, true>(block.rows, block.weights, row)

@@ -44,8 +44,13 @@ constexpr int64_t kMaxLines = 16;  // of a long row, only the start: the hardwar
 
 inline void prefetch(const void* first, int64_t bytes) {
   const char* address = static_cast<const char*>(first);
-  for (int64_t i = 0; i < std::min(bytes, kMaxLines * kLine); i += kLine) BRAINSIM_PREFETCH(address + i);
+  const int64_t size = std::min(bytes, kMaxLines * kLine);
+  for (int64_t i = 0; i < size; i += kLine) BRAINSIM_PREFETCH(address + i);
+  if (size > 0) BRAINSIM_PREFETCH(address + size - 1);  // rows begin anywhere in a line, and end in one line more
 }
+
+// Where a row begins has to be known before the row can be asked for.
+inline void prefetch_bounds(const Rows& rows, int64_t row) { BRAINSIM_PREFETCH(rows.indptr + row); }
 
 template <typename T, bool kWeighted>
 inline void prefetch_row(const Rows& rows, const T* weights, int64_t row) {
@@ -79,6 +84,7 @@ template <typename T, bool kWeighted>
 inline void deliver_rows(const Rows& rows, const int32_t* spiking, int64_t n, int64_t first,
                          const T* BRAINSIM_RESTRICT spikes, const T* weights, T factor, T* out) {
   for (int64_t k = 0; k < n; ++k) {
+    if (k + 2 * kAhead < n) prefetch_bounds(rows, spiking[k + 2 * kAhead] - first);
     if (k + kAhead < n) prefetch_row<T, kWeighted>(rows, weights, spiking[k + kAhead] - first);
     deliver_row<T, kWeighted>(rows, spiking[k] - first, factor * spikes[spiking[k]], weights, out);
   }
@@ -92,6 +98,7 @@ void scatter(const Rows& rows, const T* BRAINSIM_RESTRICT spikes, const T* BRAIN
   bool clean = false;
   for_spikes(spikes, rows.n_pre, [&](const int32_t* spiking, int64_t n) {
     // The first rows come from memory while `out` is cleaned.
+    for (int64_t k = 0; k < std::min(n, 2 * kAhead); ++k) prefetch_bounds(rows, spiking[k]);
     for (int64_t k = 0; k < std::min(n, kAhead); ++k) prefetch_row<T, kWeighted>(rows, weights, spiking[k]);
     if (!clean) std::fill(out, out + rows.n_post, T{0});
     clean = true;
