@@ -7,17 +7,10 @@
 #include <cstdint>
 
 #include "csr_kernels.h"
+#include "layout.h"
 #include "search.h"
 
 namespace brainsim {
-
-// A matrix whose row 0 is neuron `first_pre` of its source, and whose column 0 is entry `first_post` of the result.
-template <typename T>
-struct Block {
-  Rows rows;
-  int64_t first_pre, first_post;
-  const T* weights;  // null: every synapse has weight one
-};
 
 // Calls `visit(block, rows, count)` for the spiking rows that each block has.
 template <typename T, typename Visit>
