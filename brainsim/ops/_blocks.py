@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from .. import _compat
 from ._csr_primitives import scatter
-from ._library import load
+from ._library import define_call
 
 
 class Place(NamedTuple):
@@ -89,5 +89,4 @@ def _call(*operands, places, n_out):
 
 
 _blocks = _compat.define_primitive("brainsim_blocks", abstract=_abstract, reference=_reference, jvp=_jvp, batch=_batch)
-if load():
-    _compat.define_cpu_call(_blocks, _call)
+define_call(_blocks, _call)
