@@ -6,17 +6,20 @@ What runs is every line of a kernel, thread after thread; races, and the device 
 import os
 import shutil
 import subprocess
+import sys
+import types
 
 import jax
 import jax.export
+import jax.extend.backend
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from emulated import SOURCES, built, register
+from emulated import ROOT, SOURCES, built, register
 from tolerances import assert_close
 
 import brainsim as bs
-from brainsim import _numerics
+from brainsim import _info, _numerics
 from brainsim.ops import (
     _arrivals_primitives as arrivals,
     _at_spikes,
@@ -45,7 +48,7 @@ def library(tmp_path_factory):
     here = tmp_path_factory.getbasetemp()
     folder = (here.parent if "PYTEST_XDIST_WORKER" in os.environ else here) / "emulated_cuda"
     folder.mkdir(exist_ok=True)
-    register(built(folder, *os.environ.get("EMULATED_FLAGS", "").split()))
+    register(built(folder, *os.environ.get("BRAINSIM_EMULATED_FLAGS", "").split()))
 
 
 @pytest.fixture
@@ -318,6 +321,22 @@ def test_wild_indices_are_clamped_alike(name, twins, x32):
     compare(name, twins, jnp.float32, wild=True)
 
 
+@needs_compilers
+@pytest.mark.slow
+def test_twins_leave_no_array():
+    """The same once more under the address sanitiser, which has to be there before Python is."""
+    of_compiler = lambda name: subprocess.check_output(["g++", f"-print-file-name={name}"], text=True).strip()
+    libraries = of_compiler("libasan.so"), of_compiler("libstdc++.so.6")
+    if not all(map(os.path.isabs, libraries)):
+        pytest.skip("this compiler comes without sanitisers")
+    environment = {**os.environ, "LD_PRELOAD": " ".join(libraries), "ASAN_OPTIONS": "detect_leaks=0"}
+    environment |= {"BRAINSIM_EMULATED_FLAGS": "-fsanitize=address"}
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-q", "-s", "-p", "no:cacheprovider", __file__]
+    command += ["-k", "agree_with_kernels or clamped_alike", "-m", "not slow"]
+    run = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
 def refused(run, *args):
     with pytest.raises(Exception) as caught:
         run(*args)
@@ -389,6 +408,18 @@ def test_a_library_for_gpus_of_another_version(monkeypatch, tmp_path):
     monkeypatch.setattr(_library, "cuda_library", lambda: tmp_path / "text.so")
     with pytest.warns(RuntimeWarning, match="without its CUDA kernels"):
         assert not _library.load_cuda.__wrapped__()
+
+
+@pytest.mark.parametrize("version, there, said", [
+    ("PJRT C API\ncuda 13000", True, "compiled CUDA kernel"),
+    ("PJRT C API\ncuda 13000", False, "plain JAX"),
+    ("PJRT C API\nrocm 60000", True, "plain JAX"),
+])  # fmt: skip
+def test_info_on_a_gpu(version, there, said, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax.extend.backend, "get_backend", lambda: types.SimpleNamespace(platform_version=version))
+    monkeypatch.setattr(_library, "load_cuda", lambda: there)
+    assert f"  csr_matvec           {said}" in _info.lines(_info.info())
 
 
 # ---- the CUDA compiler
