@@ -11,7 +11,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
+from ._dynamics import AbstractReceptor
 from ._network import Network, NetworkState
 from ._population import Flow, Population
 from ._projection import Projection
@@ -20,15 +22,15 @@ from .synapses import CSR
 
 
 class End(NamedTuple):
-    """One vector of events for a receptor of a group: a projection, or none, into each of its populations.
+    """The projections to one receptor of a group that one call delivers.
 
-    Either all have one weight per synapse, or each has one for all; `same` says that these are equal.
+    `variable` is the number of the receptor's state variable to which events are added, and nothing else is done with
+    them; None if something is.
     """
 
     receptor: str
-    weighted: bool
-    same: bool
-    projections: tuple[str | None, ...]
+    variable: int | None
+    projections: tuple[str, ...]
 
 
 class Arrangement(NamedTuple):
@@ -131,20 +133,35 @@ def _equal(values: Sequence[Any]) -> bool:
 
 
 def _ends(network: Network, state: NetworkState, names: Sequence[str], dtype: Any) -> tuple[End, ...]:
-    """The projections into a group that can be delivered in one call, arranged in vectors."""
-    ends: list[tuple[str, bool, dict[str, str]]] = []
+    """The projections into a group that can be delivered in one call, by receptor."""
+    by_receptor: dict[str, list[str]] = {}
     for name, p in network.projections.items():
         population, receptor = p.target
         if population in names and _fits(p, state) and p.connect.weight.dtype == dtype:
-            weighted = p.connect.weight.ndim == 1
-            free = [e for r, w, e in ends if (r, w) == (receptor, weighted) and population not in e]
-            if not free:
-                ends.append((receptor, weighted, free_one := {}))
-                free = [free_one]
-            free[0][population] = name
-    weight = lambda name: network.projections[name].connect.weight
-    same = lambda weighted, used: not weighted and _equal([weight(name) for name in used.values()])
-    return tuple(End(r, w, same(w, used), tuple(used.get(n) for n in names)) for r, w, used in ends)
+            by_receptor.setdefault(receptor, []).append(name)
+    first = network.populations[names[0]]
+    return tuple(End(r, _sum(first.receptors[r], first.n, dtype), tuple(into)) for r, into in by_receptor.items())
+
+
+def _sum(receptor: AbstractReceptor, n: int, dtype: Any) -> int | None:
+    """The number of the variable to which a receptor of `n` neurons adds its events; None if it does anything else."""
+    given = jax.ShapeDtypeStruct((n,), dtype)
+    leaves, tree = jax.tree.flatten(jax.eval_shape(lambda: receptor.init(n)))
+    if not leaves or any(x.dtype != dtype for x in leaves):
+        return None
+
+    def receive(*given: Array) -> list[Array]:
+        *y, v, events = given
+        y, v = receptor.receive(tree.unflatten(y), v, events)
+        return [*jax.tree.leaves(y), v]
+
+    jaxpr = jax.make_jaxpr(receive)(*leaves, given, given).jaxpr
+    moved = [j for j, (x, y) in enumerate(zip(jaxpr.outvars, jaxpr.invars, strict=False)) if x is not y]
+    if len(moved) != 1 or moved[0] == len(leaves) or len(jaxpr.eqns) != 1:
+        return None
+    operands = [jaxpr.invars[moved[0]], jaxpr.invars[-1]]
+    added = jaxpr.eqns[0].primitive.name == "add" and list(jaxpr.eqns[0].invars) in (operands, operands[::-1])
+    return moved[0] if added else None
 
 
 def _fits(p: Projection, state: NetworkState) -> bool:

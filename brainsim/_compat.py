@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax._src.core import trace_state_clean
 from jax.core import ShapedArray as ShapedArray, Tracer
+from jax.extend.backend import get_backend
 from jax.extend.core import Literal, Primitive as Primitive
 from jax.interpreters import ad, batching, mlir, partial_eval, xla
 
@@ -24,6 +25,11 @@ def is_traced(x: Any) -> bool:
 def is_outermost() -> bool:
     """Whether no transformation is under way: what is called now is run, not traced."""
     return trace_state_clean()
+
+
+def is_cuda() -> bool:
+    """Whether JAX computes on NVIDIA's GPUs: others have the same name there."""
+    return "cuda" in get_backend().platform_version.lower()
 
 
 @ft.cache

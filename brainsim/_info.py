@@ -18,15 +18,14 @@ def versions() -> dict[str, str]:
 def backend() -> dict[str, Any]:
     """Devices, and for each event-driven operator whether a compiled kernel or plain JAX computes it."""
     import jax
-    import jax.extend.backend
 
-    from . import ops
+    from . import _compat, ops
     from .ops._library import cuda_library, load_cuda
 
     kernels = "jax"
     if jax.default_backend() == "cpu":
         kernels = ops.backend()
-    elif "cuda" in jax.extend.backend.get_backend().platform_version.lower() and load_cuda():
+    elif _compat.is_cuda() and load_cuda():
         kernels = "cuda"
     operators = sorted(name for name, x in vars(ops).items() if inspect.isfunction(x) and name != "backend")
     return {

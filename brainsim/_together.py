@@ -6,6 +6,7 @@ of them than one. Only an outermost run can do this: it sees the values of param
 alike.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeGuard
 
@@ -19,7 +20,7 @@ from ._alike import End, arranged
 from ._dynamics import AbstractNode
 from ._jump import step_and_list
 from ._network import Network, NetworkState, row_of, set_row
-from ._population import Population
+from ._population import Population, PopulationState
 from .ops._blocks import Place, deliver_blocks
 
 
@@ -106,22 +107,24 @@ class Together(AbstractNode):
 
         It is step `k` of the network and step `i` of the run: in the lists, and where the state was packed.
         """
-        apart = {name for ends in self.ends for end in ends for name in end.projections if name is not None}
+        apart = {name for ends in self.ends for end in ends for name in end.projections}
         arriving = self.network.arriving(k, dt, self.unpack(state, i), inputs, solver, apart)
-        delivered = self._delivered(k, dt, state)
+        ends = [(g, end) for g, ends in enumerate(self.ends) for end in ends]
+        early = [(g, end) for g, end in ends if end.variable is None]
+        events = self._delivered(k, dt, state, early, [self._nothing(*at) for at in early])
         populations, history, lists, relevant, spikes = {}, dict(state.history), {}, dict(state.relevant), {}
         recorded = {record: dict(by_name) for record, by_name in recorded.items()}
-        for names, alike, flat, events in zip(self.groups, self.driven_alike, self.flat, delivered, strict=True):
+        for g, (names, alike, flat) in enumerate(zip(self.groups, self.driven_alike, self.flat, strict=True)):
             first, population = names[0], self._population(names)
             flowing = _side_by_side(population, alike, [(arriving[n], self.sizes[n]) for n in names])
-            for receptor, more in events:
+            for receptor, more in [(end.receptor, x) for (h, end), x in zip(early, events, strict=True) if h == g]:
                 flowing[receptor] = flowing[receptor] + more if receptor in flowing else more
-            starts = dict(zip(names, self._starts(names), strict=True))
-            mine = [(record, name) for record, by_name in recorded.items() for name in by_name if name in starts]
+            places = {name: (i, n) for name, i, n in self._places(names)}
+            mine = [(record, name) for record, by_name in recorded.items() for name in by_name if name in places]
             before = state.populations[first]
             after, spiked, listed = step_and_list(
                 population, k, i, dt, before, flowing, solver.solvers[first],
-                [recorded[record][name] for record, name in mine], [(starts[n], self.sizes[n]) for _, n in mine],
+                [recorded[record][name] for record, name in mine], [places[name] for _, name in mine],
             )  # fmt: skip
             for (record, name), rows in zip(mine, listed, strict=True):
                 recorded[record][name] = rows
@@ -138,6 +141,10 @@ class Together(AbstractNode):
             for name in (name for name in names if name in state.lists):
                 size = state.lists[name].shape[1]
                 lists[name] = set_row(state.lists[name], k, ops.spike_list(spikes[name], size))
+        # Receptors that only add up what arrives need no vector of it. Nothing in this step looks at them any more.
+        late = [(g, end) for g, end in ends if end.variable is not None]
+        variables = lambda populations: [self._variable(populations, *at) for at in late]
+        populations = eqx.tree_at(variables, populations, self._delivered(k, dt, state, late, variables(populations)))
         return NetworkState(populations, history, lists, relevant), spikes, recorded
 
     def _population(self, names: tuple[str, ...]) -> Population:
@@ -149,57 +156,46 @@ class Together(AbstractNode):
         neuron, receptors = jax.tree.map(join, *[(p.neuron, p.receptors) for p in members])
         return Population(sum(p.n for p in members), neuron, receptors)
 
-    def _starts(self, names: tuple[str, ...]) -> list[int]:
-        """Where each population of a group begins in a vector of the group."""
-        return [sum(self.sizes[name] for name in names[:i]) for i in range(len(names))]
+    def _places(self, names: tuple[str, ...]) -> list[tuple[str, int, int]]:
+        """The populations of a group, where each begins in a vector of the group, and how many neurons it has."""
+        starts = itertools.accumulate((self.sizes[name] for name in names), initial=0)
+        return [(name, start, self.sizes[name]) for name, start in zip(names, starts, strict=False)]
 
     def _parts(self, names: tuple[str, ...]) -> list[tuple[str, Callable[[Array], Array]]]:
         """The populations of a group, and what takes the part of each out of a vector of the group."""
         if len(names) == 1:
             return [(names[0], lambda x: x)]
-        places = zip(names, self._starts(names), strict=True)
-        return [(name, lambda x, i=i, n=self.sizes[name]: x[i : i + n]) for name, i in places]
+        return [(name, lambda x, i=i, n=n: x[i : i + n]) for name, i, n in self._places(names)]
 
-    def _delivered(self, k: Array, dt: float, state: NetworkState) -> list[list[tuple[str, Array]]]:
-        """The events at the receptors of each group, all by one call."""
-        home = {name: (i, names) for i, names in enumerate(self.groups) for name in names}
-        start: dict[str, int] = {}  # of a population in what its group sends
-        for names, flat in zip(self.groups, self.flat, strict=True):
-            start |= dict(zip(names, self._starts(names) if flat else [0] * len(names), strict=True))
+    def _variable(self, populations: dict[str, PopulationState], group: int, end: End) -> Array:
+        """The variable to which the receptor of a group adds what arrives."""
+        return jax.tree.leaves(populations[self.groups[group][0]].receptors[end.receptor])[end.variable or 0]
+
+    def _nothing(self, group: int, end: End) -> Array:
+        """The events at a receptor of a group, before there are any."""
+        dtype = self.network.projections[end.projections[0]].connect.weight.dtype
+        return jnp.zeros(sum(self.sizes[name] for name in self.groups[group]), dtype)
+
+    def _delivered(
+        self, k: Array, dt: float, state: NetworkState, ends: list[tuple[int, End]], targets: list[Array]
+    ) -> list[Array]:
+        """What arrives at the `ends`, each with its group, added to the `targets`; all by one call."""
+        if not ends:
+            return []
+        home = {name: (g, i, n) for g, names in enumerate(self.groups) for name, i, n in self._places(names)}
         sources: dict[tuple[str, int], int] = {}
-        placed, offset = [], 0
-        for names, ends in zip(self.groups, self.ends, strict=True):
-            for end in ends:
-                for name, projection in zip(names, end.projections, strict=True):
-                    if projection is not None:
-                        p = self.network.projections[projection]
-                        i, group = home[p.pre]
-                        source = sources.setdefault((group[0] if self.flat[i] else p.pre, p.steps(dt)), len(sources))
-                        placed.append((Place(source, start[p.pre], offset, self.sizes[name], end.weighted), p.connect))
-                    offset += self.sizes[name]
-        if not placed:
-            return [[] for _ in self.groups]
+        placed = []
+        for target, (_, end) in enumerate(ends):
+            for p in (self.network.projections[name] for name in end.projections):
+                g, start, _ = home[p.pre]
+                whole = self.flat[g]  # what is remembered of the group's spikes is one vector
+                source = sources.setdefault((self.groups[g][0] if whole else p.pre, p.steps(dt)), len(sources))
+                _, first_post, n_post = home[p.target[0]]
+                at = Place(source, start if whole else 0, target, first_post, n_post, p.connect.weight.ndim == 1)
+                placed.append((at, (p.connect.indices, p.connect.indptr, jnp.atleast_1d(p.connect.weight))))
         placed.sort(key=lambda pair: pair[0].source)
         sent = [row_of(state.history[name], k - steps) for name, steps in sources]
-        arrays = [(c.indices, c.indptr, *([c.weight] if at.weighted else [])) for at, c in placed]
-        events = deliver_blocks(sent, arrays, [at for at, _ in placed], offset)
-        found, offset = [], 0
-        for names, ends in zip(self.groups, self.ends, strict=True):
-            n = sum(self.sizes[name] for name in names)
-            found.append([])
-            for end in ends:
-                part = events[offset : offset + n]
-                found[-1].append((end.receptor, part if end.weighted else self._weight(names, end) * part))
-                offset += n
-        return found
-
-    def _weight(self, names: tuple[str, ...], end: End) -> Array:
-        """What the events of an end, counted, are to be multiplied by."""
-        weights = [None if p is None else self.network.projections[p].connect.weight for p in end.projections]
-        if end.same:
-            return next(w for w in weights if w is not None)
-        there = zip(names, weights, strict=True)
-        return jnp.concatenate([jnp.broadcast_to(0.0 if w is None else w, (self.sizes[n],)) for n, w in there])
+        return deliver_blocks(sent, [block for _, block in placed], [at for at, _ in placed], targets)
 
 
 # Neurons of a network: beyond, the arrays of a group do not stay in a core's cache from one loop to the next, as those

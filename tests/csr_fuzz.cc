@@ -59,11 +59,12 @@ bool run(std::mt19937& rng, bool wild) {
   const int64_t before = draw(40);
   auto source = array<T>(before + n_pre, 1), both = array<T>(2 * n_post, 0);
   std::copy(spikes.get(), spikes.get() + n_pre, source.get() + before);
-  const brainsim::Block<T> blocks[] = {{rows, before, 0, weights.get()}, {rows, before, n_post, nullptr}};
-  bool clean = false;
-  brainsim::deliver_blocks<T>(source.get(), before + n_pre, blocks, 2, [&] { clean = true; }, both.get());
+  auto one = array<T>(1, 1);
+  const brainsim::Block<T> blocks[] = {{rows, before, weights.get(), true, both.get()},
+                                       {rows, before, one.get(), false, both.get() + n_post}};
+  brainsim::deliver_blocks<T>(source.get(), before + n_pre, blocks, 2);
   for (int64_t j = 0; j < n_post; ++j)
-    if (!clean || both[j] != events[j] || both[n_post + j] != unit[j]) return false;
+    if (both[j] != events[j] || both[n_post + j] != unit[j]) return false;
 
   // Every result was written, and (of a valid pattern) the sums are those of a loop as plain as can be.
   for (int64_t j = 0; j < nnz; ++j)

@@ -11,7 +11,6 @@ import types
 
 import jax
 import jax.export
-import jax.extend.backend
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from emulated import ROOT, SOURCES, built, register
 from tolerances import assert_close
 
 import brainsim as bs
-from brainsim import _info, _numerics
+from brainsim import _compat, _info, _numerics
 from brainsim.ops import (
     _arrivals_primitives as arrivals,
     _at_spikes,
@@ -232,12 +231,12 @@ def procedural_case(primitive):
 
 def blocks_case(d):
     blocks, places = [], []
-    for source, (weighted, first, post) in enumerate([(True, 0, 0), (False, 1, 4)]):
+    for source, (each, first_pre, target, first_post) in enumerate([(True, 0, 1, 0), (False, 1, 0, 4)]):
         indices, indptr = d.pattern()
-        blocks += [indices, indptr, *([d.values(len(indices))] if weighted else [])]
-        places.append(_blocks.Place(source, first, post, d.n_post, weighted))
-    sources = [d.spikes(d.n_pre), d.spikes(d.n_pre + 3)]
-    return _blocks._blocks, [*blocks, *sources], {"places": tuple(places), "n_out": d.n_post + 4}
+        blocks += [indices, indptr, d.values(len(indices) if each else 1)]
+        places.append(_blocks.Place(source, first_pre, target, first_post, d.n_post, each))
+    ends = [d.values(d.n_post + 4), d.values(d.n_post), d.spikes(d.n_pre), d.spikes(d.n_pre + 3)]
+    return _blocks._blocks, [*blocks, *ends], {"places": tuple(places), "n_targets": 2}
 
 
 def exponential_case(d):
@@ -417,7 +416,7 @@ def test_a_library_for_gpus_of_another_version(monkeypatch, tmp_path):
 ])  # fmt: skip
 def test_info_on_a_gpu(version, there, said, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    monkeypatch.setattr(jax.extend.backend, "get_backend", lambda: types.SimpleNamespace(platform_version=version))
+    monkeypatch.setattr(_compat, "get_backend", lambda: types.SimpleNamespace(platform_version=version))
     monkeypatch.setattr(_library, "load_cuda", lambda: there)
     assert f"  csr_matvec           {said}" in _info.lines(_info.info())
 

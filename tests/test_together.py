@@ -89,7 +89,7 @@ INPUTS = {
 LONG = {
     "weights differ", "longer delays", "two projections to one receptor", "a third population in between",
     "nothing sent by one", "compact surrogate", "nobody connected", "the same", "arrays", "series", "a pause for each",
-    "spikes without reset", "one neuron each", "no population alike", "a whole number",
+    "spikes without reset", "one neuron each", "no population alike", "a whole number", "two stages", "saturating",
 }  # fmt: skip
 
 
@@ -207,6 +207,14 @@ def test_one_call_and_one_step(x32):
     assert [len(names) for names in groups(microcircuit).groups] == [8]
 
 
+def test_who_only_adds_up(x32):
+    """Events go straight to the variable of a receptor that does nothing else with them."""
+    variable = lambda receptor: [end.variable for end in groups(linked(bs.LIF, receptor, rule=sparse())).ends[0]]
+    assert variable(bs.ExpCurrent()) == variable(bs.ExpConductance()) == [0]
+    for receptor in (bs.DeltaCurrent(), bs.DeltaConductance(), bs.AlphaCurrent(), Tonic(), Saturating()):
+        assert variable(receptor) == [None]
+
+
 # ---- models of one's own: an outermost run is the same run, whatever they do
 
 
@@ -240,6 +248,13 @@ class Tonic(bs.ExpCurrent):
         return super().receive(y, v + 0.1, events)
 
 
+class Saturating(bs.ExpCurrent):
+    """What arrives counts less where there is much already."""
+
+    def receive(self, y, v, events):
+        return y._replace(i=y.i + events * (1 - y.i / 500.0)), v
+
+
 def mean_field():
     return bs.neuron(
         lambda t, y, p, i: dict(v=(y["v"].mean() - y["v"]) / p["tau"] + i),
@@ -250,14 +265,15 @@ def mean_field():
     )
 
 
-def linked(make, receptor=None, sizes=(9, 5), **more):
+def linked(make, receptor=None, sizes=(9, 5), rule=None, **more):
     """A excites B and itself."""
     receptors = dict(exc=receptor or bs.ExpCurrent(tau=2.0))
-    ends = [bs.Projection("A", f"{post}.exc", bs.AllToAll(weight=20.0), delay=0.1) for post in "AB"]
+    ends = [bs.Projection("A", f"{post}.exc", rule or bs.AllToAll(weight=20.0), delay=0.1) for post in "AB"]
     populations = {name: bs.Population(n, make(), receptors, **more) for name, n in zip("AB", sizes, strict=True)}
     return bs.Network(populations, ends, key=jax.random.key(0))
 
 
+sparse = lambda weight=20.0: bs.FixedProbability(0.7, weight=weight)
 OWN = {
     "never again": lambda: linked(lambda: bs.LIF(t_ref=jnp.inf)),
     "a pause for each": lambda: bs.Network({n: bs.Population(3, bs.LIF(t_ref=[0.0, 1.0, 1e12])) for n in "AB"}),
@@ -268,6 +284,9 @@ OWN = {
     "not elementwise": lambda: bs.Network(
         {n: bs.Population(k, mean_field()) for n, k in zip("AB", (5, 4), strict=True)}
     ),
+    "saturating": lambda: linked(bs.LIF, Saturating(), rule=sparse()),
+    "delta receptors": lambda: linked(bs.LIF, bs.DeltaCurrent(), rule=sparse(2.0)),
+    "two stages": lambda: linked(bs.LIF, bs.AlphaCurrent(), rule=sparse()),
     "spikes without reset": lambda: linked(lambda: bs.HHTraub(), bs.ExpCurrent(tau=2.0)),
     "acts on nothing": lambda: bs.Network({n: bs.Population(4, bs.LIF(), dict(exc=Tonic(tau=2.0))) for n in "AB"}),
     "one neuron each": lambda: linked(bs.LIF, sizes=(1, 1)),
@@ -324,30 +343,35 @@ def test_precisions_may_differ_between_populations(x64):
 
 
 def problem(rng, dtype=float):
-    """Two sources and five blocks, among them an empty one and one with padding and duplicates."""
-    sizes, n_out = (50, 33), 90
-    shapes = [(0, 0, 50, 0, 40), (0, 10, 20, 40, 50), (0, 0, 0, 0, 5), (1, 0, 33, 20, 60), (1, 32, 1, 89, 1)]
+    """Two sources, two targets and five blocks, among them an empty one and one with padding and duplicates."""
+    shapes = [
+        (0, 0, 50, 0, 0, 40),
+        (0, 10, 20, 1, 40, 50),
+        (0, 0, 0, 0, 0, 5),
+        (1, 0, 33, 1, 20, 60),
+        (1, 32, 1, 1, 89, 1),
+    ]
     blocks, places = [], []
-    for b, (source, first_pre, n_pre, first_post, n_post) in enumerate(shapes):
+    for b, (source, first_pre, n_pre, target, first_post, n_post) in enumerate(shapes):
         rows = np.sort(rng.integers(0, n_pre, size=4 * n_pre)) if n_pre else np.zeros(0, int)
         indptr = np.searchsorted(rows, np.arange(n_pre + 1)).astype(np.int32)
         indices = rng.integers(-1, n_post + 1, size=rows.size).astype(np.int32)
-        weighted = b % 2 == 1
-        blocks.append((indices, indptr, *([jnp.asarray(rng.normal(size=rows.size), dtype)] if weighted else [])))
-        places.append(Place(source, first_pre, first_post, n_post, weighted))
-    sources = [jnp.asarray(rng.normal(size=n) * (rng.random(n) < 0.3), dtype) for n in sizes]
-    return sources, blocks, places, n_out
+        each = b % 2 == 1
+        blocks.append((indices, indptr, jnp.asarray(rng.normal(size=rows.size if each else 1), dtype)))
+        places.append(Place(source, first_pre, target, first_post, n_post, each))
+    sources = [jnp.asarray(rng.normal(size=n) * (rng.random(n) < 0.3), dtype) for n in (50, 33)]
+    return sources, blocks, places, [jnp.asarray(rng.normal(size=n), dtype) for n in (41, 90)]
 
 
-def twin(sources, blocks, places, n_out):
-    out = np.zeros(n_out)
-    for (indices, indptr, *weight), at in zip(blocks, places, strict=True):
+def twin(sources, blocks, places, targets):
+    out = [np.array(x, float) for x in targets]
+    for (indices, indptr, weight), at in zip(blocks, places, strict=True):
         for row in range(len(indptr) - 1):
             for s in range(indptr[row], indptr[row + 1]):
                 if 0 <= indices[s] < at.n_post:
-                    w = weight[0][s] if weight else 1.0
-                    out[at.first_post + indices[s]] += float(w) * float(sources[at.source][at.first_pre + row])
-    return jnp.asarray(out)
+                    spike = float(sources[at.source][at.first_pre + row])
+                    out[at.target][at.first_post + indices[s]] += float(weight[s if at.each else 0]) * spike
+    return out
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -356,56 +380,64 @@ def test_blocks(seed, precision):
     expected = twin(*given)
     assert_close(jax.jit(lambda: deliver_blocks(*given))(), expected)
     flat = [x for block in given[1] for x in block]
-    assert_close(_blocks._reference(*flat, *given[0], places=tuple(given[2]), n_out=given[3]), expected)
+    assert_close(_blocks._reference(*flat, *given[3], *given[0], places=tuple(given[2]), n_targets=2), expected)
 
 
 def test_derivatives_and_batches(x64):
     """Those of the products one by one."""
     rng = np.random.default_rng(0)
-    sources, blocks, places, n_out = problem(rng)
-    weights = [block[2] for block in blocks if len(block) == 3]
+    sources, blocks, places, targets = problem(rng)
+    weights = [block[2] for block in blocks]
 
-    def call(sources, weights):
-        rest = iter(weights)
-        return deliver_blocks(
-            sources, [(*b[:2], *([next(rest)] if len(b) == 3 else [])) for b in blocks], places, n_out
-        )
+    def call(sources, weights, targets):
+        return deliver_blocks(sources, [(*b[:2], w) for b, w in zip(blocks, weights, strict=True)], places, targets)
 
-    moved = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape)), (sources, weights))
-    value, slope = jax.jvp(call, (sources, weights), moved)
-    difference = [call(*jax.tree.map(lambda x, d: x + e * d, (sources, weights), moved)) for e in (1e-6, -1e-6)]  # noqa: B023
-    assert_close(value, call(sources, weights))
-    np.testing.assert_allclose(slope, (difference[0] - difference[1]) / 2e-6, rtol=1e-6, atol=1e-8)
-    ct = jnp.asarray(rng.normal(size=n_out))
-    back = jax.vjp(call, sources, weights)[1](ct)
-    pairs = zip(jax.tree.leaves(back), jax.tree.leaves(moved), strict=True)
-    np.testing.assert_allclose(sum(jnp.vdot(a, b) for a, b in pairs), jnp.vdot(ct, slope), rtol=1e-12)
-    rows = jax.vmap(call, ([0, None], None))([jnp.stack([sources[0], 2 * sources[0]]), sources[1]], weights)
-    assert_close(rows[1], call([2 * sources[0], sources[1]], weights))
+    given = sources, weights, targets
+    moved = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape)), given)
+    value, slope = jax.jvp(call, given, moved)
+    difference = [call(*jax.tree.map(lambda x, d: x + e * d, given, moved)) for e in (1e-6, -1e-6)]  # noqa: B023
+    assert_close(value, call(*given))
+    for got, high, low in zip(slope, *difference, strict=True):
+        np.testing.assert_allclose(got, (high - low) / 2e-6, rtol=1e-6, atol=1e-8)
+    ct = [jnp.asarray(rng.normal(size=x.shape)) for x in targets]
+    inner = lambda a, b: sum(jnp.vdot(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+    np.testing.assert_allclose(inner(jax.vjp(call, *given)[1](ct), moved), inner(ct, slope), rtol=1e-12)
+    rows = jax.vmap(call, ([0, None], None, None))([jnp.stack([sources[0], 2 * sources[0]]), *sources[1:]], *given[1:])
+    assert_close([x[1] for x in rows], call([2 * sources[0], sources[1]], *given[1:]))
+
+
+def test_targets_survive_where_they_are_needed(x32):
+    """They are added to in place only if nobody looks at them again."""
+    sources, blocks, places, targets = problem(np.random.default_rng(0), jnp.float32)
+    old, new = jax.jit(lambda x: (x, deliver_blocks(sources, blocks, places, x)))(targets)
+    assert_close(old, targets)
+    assert_close(new, twin(sources, blocks, places, targets))
 
 
 @pytest.mark.skipif(bs.ops.backend() != "ffi", reason="needs the compiled kernels")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ((0, -1, 0, 40, 0), "ends outside"),
-        ((0, 1, 0, 40, 0), "begins outside"),
-        ((0, 0, 60, 40, 0), "ends outside"),
-        ((0, 0, 0, -1, 0), "ends outside"),
-        ((0, 0, 0, 2**62, 0), "ends outside"),
-        ((0, 0, 2**62 + 2**40, 2**62 + 90, 0), "ends outside"),  # the sum is negative in 64 bits
-        ((0, 2**63 - 5, 0, 40, 0), "begins outside"),
-        ((1, 0, 0, 40, 0), "no source"),
-        ((0, 0, 0, 40, 1), "lacks an array|one entry per synapse|must have the same type"),
+        ((0, -1, 0, 0, 40, 0), "ends outside"),
+        ((0, 1, 0, 0, 40, 0), "begins outside"),
+        ((0, 0, 0, 60, 40, 0), "ends outside"),
+        ((0, 0, 0, 0, -1, 0), "ends outside"),
+        ((0, 0, 0, 0, 2**62, 0), "ends outside"),
+        ((0, 0, 0, 2**62 + 2**40, 2**62 + 90, 0), "ends outside"),  # the sum is negative in 64 bits
+        ((0, 2**63 - 5, 0, 0, 40, 0), "begins outside"),
+        ((1, 0, 0, 0, 40, 0), "no source"),
+        ((0, 0, 1, 0, 40, 0), "no target"),
+        ((0, 0, -1, 0, 40, 0), "no target"),
+        ((0, 0, 0, 0, 40, 1), "one per synapse"),
     ],
 )
 def test_kernel_refuses_what_does_not_fit(change, message, x32):
     """Wild layouts are errors, never accesses out of bounds."""
-    operands = jnp.zeros(3, jnp.int32), jnp.zeros(51, jnp.int32), jnp.ones(50)
-    call = jax.ffi.ffi_call("brainsim_blocks", jax.ShapeDtypeStruct((90,), jnp.float32))
-    assert call(*operands, layout=np.array([0, 0, 0, 40, 0])).tolist() == [0.0] * 90
+    operands = jnp.zeros(3, jnp.int32), jnp.zeros(51, jnp.int32), jnp.ones(1), jnp.zeros(90), jnp.ones(50)
+    call = jax.ffi.ffi_call("brainsim_blocks", [jax.ShapeDtypeStruct((90,), jnp.float32)])
+    assert call(*operands, layout=np.array([0, 0, 0, 0, 40, 0]))[0].tolist() == [0.0] * 90
     with pytest.raises(Exception, match=message):
-        call(*operands, layout=np.array(change)).block_until_ready()
+        jax.block_until_ready(call(*operands, layout=np.array(change)))
 
 
 def spiking(n, share, dtype=float):

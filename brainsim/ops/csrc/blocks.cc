@@ -1,11 +1,12 @@
 // The XLA FFI handler of many products on compressed rows in one call: shape checks, then blocks_kernels.h.
 //
-// Operands: for every block, in the order of their sources, its indices [nnz], indptr [n_pre + 1] and, if it has any, its
-// weights [nnz]; then the sources, spikes [n] each. `layout` has five numbers a block: the number of its source, the first
-// neuron there, the first entry of the result, the number of entries, and whether it has weights.
+// Operands: for every block, in the order of their sources, its indices [nnz], indptr [n_pre + 1] and weights, [nnz] or one;
+// then the `targets` arrays [n], to which everything is added; then the sources, spikes [n] each. Results: the targets, which
+// are aliased operands. `layout` has six numbers a block: the number of its source, the first neuron there, the number of
+// its target, the first entry there, the number of entries, and whether there is one weight for every synapse.
 
-#include <algorithm>
 #include <cstdint>
+#include <cstring>
 
 #include "blocks_kernels.h"
 #include "blocks_problem.h"
@@ -15,22 +16,19 @@
 namespace brainsim::many {
 namespace {
 
-ffi::Error blocks(ffi::RemainingArgs args, Out out, ffi::Span<const int64_t> layout) {
-  return dispatch(layout, *out, [&](auto zero) {
-    using T = decltype(zero);
-    Problem<T> p;
-    if (ffi::Error error = check(args, layout, *out, &p); error.failure()) return error;
-    T* events = data<T>(*out);
-    bool clean = false;
-    const auto clean_once = [&] {
-      if (!clean) std::fill(events, events + p.n_out, T{0});
-      clean = true;
+ffi::Error blocks(ffi::RemainingArgs args, ffi::RemainingRets rets, ffi::Span<const int64_t> layout) {
+  return dispatch(layout, rets, [&](auto zero) {
+    Problem<decltype(zero)> p;
+    const auto alias = [](const Any& operand, const Any& result) {  // a copy, if XLA still needs what was there
+      if (operand.untyped_data() != result.untyped_data())
+        std::memcpy(result.untyped_data(), operand.untyped_data(), operand.size_bytes());
+      return ffi::Error::Success();
     };
+    if (ffi::Error error = check(args, rets, layout, alias, &p); error.failure()) return error;
     for (int64_t s = 0; s < p.n_sources; ++s) {
-      const Source<T>& source = p.sources[s];
-      deliver_blocks(source.spikes, source.n, p.blocks + source.first, source.n_blocks, clean_once, events);
+      const auto& source = p.sources[s];
+      deliver_blocks(source.spikes, source.n, p.blocks + source.first, source.n_blocks);
     }
-    clean_once();
     return ffi::Error::Success();
   });
 }
@@ -39,8 +37,6 @@ ffi::Error blocks(ffi::RemainingArgs args, Out out, ffi::Span<const int64_t> lay
 }  // namespace brainsim::many
 
 BRAINSIM_EXPORT XLA_FFI_Error* brainsim_blocks(XLA_FFI_CallFrame* frame);
-XLA_FFI_DEFINE_HANDLER_SYMBOL(brainsim_blocks, brainsim::many::blocks,
-                              xla::ffi::Ffi::Bind()
-                                  .RemainingArgs()
-                                  .Ret<xla::ffi::AnyBuffer>()
-                                  .Attr<xla::ffi::Span<const int64_t>>("layout"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    brainsim_blocks, brainsim::many::blocks,
+    xla::ffi::Ffi::Bind().RemainingArgs().RemainingRets().Attr<xla::ffi::Span<const int64_t>>("layout"));

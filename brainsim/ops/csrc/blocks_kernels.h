@@ -23,24 +23,22 @@ void for_blocks(const Block<T>* blocks, int64_t n_blocks, const int32_t* spiking
   }
 }
 
-// Adds to `out` what the spikes of one source cause through each of its blocks; the source is searched once. `clean` is
-// called before anything is added: by then the first rows of every block are on their way from memory.
-template <typename T, typename Clean>
-void deliver_blocks(const T* spikes, int64_t n, const Block<T>* blocks, int64_t n_blocks, Clean clean, T* out) {
+// Adds what the spikes of one source cause through each of its blocks; the source is searched once, and the first rows of
+// every block are on their way from memory before any of them is delivered.
+template <typename T>
+void deliver_blocks(const T* spikes, int64_t n, const Block<T>* blocks, int64_t n_blocks) {
   for_spikes(spikes, n, [&](const int32_t* spiking, int64_t found) {
     for_blocks(blocks, n_blocks, spiking, found, [&](const Block<T>& block, const int32_t* rows, int64_t count) {
       for (int64_t k = 0; k < std::min(count, kAhead); ++k) {
         const int64_t row = rows[k] - block.first_pre;
-        block.weights == nullptr ? prefetch_row<T, false>(block.rows, block.weights, row)
-                                 : prefetch_row<T, true>(block.rows, block.weights, row);
+        block.each ? prefetch_row<T, true>(block.rows, block.weights, row)
+                   : prefetch_row<T, false>(block.rows, nullptr, row);
       }
     });
-    clean();
     for_blocks(blocks, n_blocks, spiking, found, [&](const Block<T>& block, const int32_t* rows, int64_t count) {
-      T* to = out + block.first_post;
-      block.weights == nullptr
-          ? deliver_rows<T, false>(block.rows, rows, count, block.first_pre, spikes, block.weights, to)
-          : deliver_rows<T, true>(block.rows, rows, count, block.first_pre, spikes, block.weights, to);
+      block.each ? deliver_rows<T, true>(block.rows, rows, count, block.first_pre, spikes, block.weights, T{1}, block.out)
+                 : deliver_rows<T, false>(block.rows, rows, count, block.first_pre, spikes, nullptr, *block.weights,
+                                          block.out);
     });
   });
 }

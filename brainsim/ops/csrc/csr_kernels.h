@@ -56,13 +56,14 @@ inline void deliver_row(const Rows& rows, int64_t row, T spike, const T* BRAINSI
   for (; j < end; ++j) add(static_cast<uint32_t>(rows.indices[j]), j);
 }
 
-// Adds to `out` what the rows in the list `spiking` cause, less `first`, while those that follow come from memory.
+// Adds to `out` what the rows in the list `spiking` cause, less `first`, while those that follow come from memory. Each
+// synapse counts `factor` times.
 template <typename T, bool kWeighted>
 inline void deliver_rows(const Rows& rows, const int32_t* spiking, int64_t n, int64_t first,
-                         const T* BRAINSIM_RESTRICT spikes, const T* weights, T* out) {
+                         const T* BRAINSIM_RESTRICT spikes, const T* weights, T factor, T* out) {
   for (int64_t k = 0; k < n; ++k) {
     if (k + kAhead < n) prefetch_row<T, kWeighted>(rows, weights, spiking[k + kAhead] - first);
-    deliver_row<T, kWeighted>(rows, spiking[k] - first, spikes[spiking[k]], weights, out);
+    deliver_row<T, kWeighted>(rows, spiking[k] - first, factor * spikes[spiking[k]], weights, out);
   }
 }
 
@@ -77,7 +78,7 @@ void scatter(const Rows& rows, const T* BRAINSIM_RESTRICT spikes, const T* BRAIN
     for (int64_t k = 0; k < std::min(n, kAhead); ++k) prefetch_row<T, kWeighted>(rows, weights, spiking[k]);
     if (!clean) std::fill(out, out + rows.n_post, T{0});
     clean = true;
-    deliver_rows<T, kWeighted>(rows, spiking, n, 0, spikes, weights, out);
+    deliver_rows<T, kWeighted>(rows, spiking, n, 0, spikes, weights, T{1}, out);
   });
 }
 

@@ -9,12 +9,14 @@
 
 namespace brainsim {
 
-// A matrix whose row 0 is neuron `first_pre` of its source, and whose column 0 is entry `first_post` of the result.
+// A matrix whose row 0 is neuron `first_pre` of its source, and whose column 0 is where `out` begins.
 template <typename T>
 struct Block {
   Rows rows;
-  int64_t first_pre, first_post;
-  const T* weights;  // null: every synapse has weight one
+  int64_t first_pre;
+  const T* weights;
+  bool each;  // whether there is one weight for every synapse, or one for all
+  T* out;
 };
 
 }  // namespace brainsim

@@ -9,17 +9,18 @@ namespace {
 
 using namespace cuda;
 
-ffi::Error blocks(cudaStream_t stream, ffi::RemainingArgs args, Out out, ffi::Span<const int64_t> layout) {
-  return dispatch(layout, *out, [&](auto zero) {
+ffi::Error blocks(cudaStream_t stream, ffi::RemainingArgs args, ffi::RemainingRets rets,
+                  ffi::Span<const int64_t> layout) {
+  return dispatch(layout, rets, [&](auto zero) {
     using T = decltype(zero);
     Problem<T> p;
-    BRAINSIM_TRY(check(args, layout, *out, &p));
-    BRAINSIM_TRY(clear(stream, *out));
+    const auto in_place = [&](const Any& operand, const Any& result) { return alias(stream, operand, result); };
+    BRAINSIM_TRY(check(args, rets, layout, in_place, &p));
     for (int64_t s = 0; s < p.n_sources; ++s) {
       for (int64_t b = p.sources[s].first; b < p.sources[s].first + p.sources[s].n_blocks; ++b) {
         const Block<T>& block = p.blocks[b];
         BRAINSIM_TRY(launch(stream, scatter_rows<T, T, Rows>, block.rows.n_pre * kLanes, block.rows, 1,
-                            p.sources[s].spikes + block.first_pre, block.weights, data<T>(*out) + block.first_post));
+                            p.sources[s].spikes + block.first_pre, block.weights, block.each, block.out));
       }
     }
     return ffi::Error::Success();
@@ -32,5 +33,5 @@ ffi::Error blocks(cudaStream_t stream, ffi::RemainingArgs args, Out out, ffi::Sp
 BRAINSIM_EXPORT XLA_FFI_Error* brainsim_blocks(XLA_FFI_CallFrame* frame);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(brainsim_blocks, brainsim::many::blocks,
                               BRAINSIM_CUDA.RemainingArgs()
-                                  .Ret<xla::ffi::AnyBuffer>()
+                                  .RemainingRets()
                                   .Attr<xla::ffi::Span<const int64_t>>("layout"));

@@ -10,9 +10,11 @@
 
 namespace brainsim::cuda {
 
-// out[post] += spikes[pre] * weight(pre, post): `kLanes` threads a row, which do nothing where there is no spike.
+// out[post] += spikes[pre] * weight(pre, post): `kLanes` threads a row, which do nothing where there is no spike. Weights
+// are there for `each` synapse, or one for all; null: all are one.
 template <typename T, typename W, typename Matrix>
-__global__ void scatter_rows(int64_t n, Matrix m, int64_t batch, const T* spikes, const W* weights, T* out) {
+__global__ void scatter_rows(int64_t n, Matrix m, int64_t batch, const T* spikes, const W* weights, bool each,
+                             T* out) {
   for (int64_t piece = first_piece(); piece < n; piece += all_threads()) {
     const int64_t lane = piece % kLanes, at = piece / kLanes, row = at % m.n_pre, vector = at / m.n_pre;
     const T spike = spikes[at];
@@ -21,7 +23,7 @@ __global__ void scatter_rows(int64_t n, Matrix m, int64_t batch, const T* spikes
     T* y = out + vector * m.n_post;
     const int64_t end = m.end(row);
     for (int64_t j = m.begin(row) + lane; j < end; j += kLanes)
-      if (m.valid(m.indices[j])) atomicAdd(y + m.indices[j], w == nullptr ? spike : widened<T>(w[j]) * spike);
+      if (m.valid(m.indices[j])) atomicAdd(y + m.indices[j], w == nullptr ? spike : widened<T>(w[each ? j : 0]) * spike);
   }
 }
 
@@ -62,7 +64,8 @@ template <typename T, typename W, typename Matrix>
 ffi::Error scatter(cudaStream_t stream, const Matrix& m, int64_t vectors, int64_t batch, const T* spikes,
                    const W* weights, const Any& out) {
   BRAINSIM_TRY(clear(stream, out));
-  return launch(stream, scatter_rows<T, W, Matrix>, vectors * m.n_pre * kLanes, m, batch, spikes, weights, data<T>(out));
+  return launch(stream, scatter_rows<T, W, Matrix>, vectors * m.n_pre * kLanes, m, batch, spikes, weights, true,
+                data<T>(out));
 }
 
 }  // namespace brainsim::cuda
