@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax._src.core import trace_state_clean
 from jax.core import ShapedArray as ShapedArray, Tracer
+from jax.extend.backend import get_backend
 from jax.extend.core import Literal, Primitive as Primitive
 from jax.interpreters import ad, batching, mlir, partial_eval, xla
 
@@ -24,6 +25,11 @@ def is_traced(x: Any) -> bool:
 def is_outermost() -> bool:
     """Whether no transformation is under way: what is called now is run, not traced."""
     return trace_state_clean()
+
+
+def is_cuda() -> bool:
+    """Whether JAX computes on NVIDIA's GPUs: others have the same name there."""
+    return "cuda" in get_backend().platform_version.lower()
 
 
 @ft.cache
@@ -47,6 +53,9 @@ def _has_option(name: str, value: bool | int) -> bool:
     except (jax.errors.JaxRuntimeError, ValueError):
         return False
     return True
+
+
+_references: dict[Primitive, Callable[..., Any]] = {}
 
 
 def define_primitive(
@@ -73,6 +82,7 @@ def define_primitive(
     """
     primitive = Primitive(name)
     primitive.multiple_results = multiple_results
+    _references[primitive] = reference
     primitive.def_impl(ft.partial(xla.apply_primitive, primitive))
     primitive.def_abstract_eval(abstract)
     mlir.register_lowering(primitive, mlir.lower_fun(reference, multiple_results=multiple_results))
@@ -112,26 +122,29 @@ def evaluate(eqn: Any, values: Sequence[Any]) -> list[Any]:
     return list(results) if eqn.primitive.multiple_results else [results]
 
 
-def define_cpu_lowering(
+def define_lowering(
     primitive: Primitive,
-    reference: Callable[..., Any],
-    kernel: Callable[..., str | None] | None = None,
+    kernel: Callable[..., str | None],
     *,
+    platform: str,
+    available: Callable[[], bool],
     batch_axes: Callable[[int], Sequence[int]] | None = None,
     aliases: dict[int, int] | None = None,
     operands: Callable[..., Sequence[Any]] = lambda *arrays, **_: arrays,
 ) -> None:
-    """Lowers `primitive` on CPUs to the FFI target that `kernel(*avals, **params)` names; or to `reference` if none.
+    """Lowers `primitive` on a platform to the FFI target that `kernel(*avals, **params)` names.
+
+    If it names none, or if the targets are not `available` when a program is compiled, it is the reference.
 
     Batch axes of length one are not handed to the target: XLA keeps a loop's arrays in place only if their shape is
     the same inside and outside of the call. `batch_axes(number of operands)` says how many of each operand's axes are
     batch axes, by default all but the last; `aliases` maps operands to results that may share their memory.
     `operands(*arrays, **params)` are those that the target takes, default all.
     """
-    plain = mlir.lower_fun(reference, multiple_results=False)
+    plain = mlir.lower_fun(_references[primitive], multiple_results=False)
 
     def lower(ctx, *values, **params):
-        name = None if kernel is None else kernel(*ctx.avals_in, **params)
+        name = kernel(*ctx.avals_in, **params) if available() else None
         if name is None:
             return plain(ctx, *values, **params)
         out = ctx.avals_out[0]
@@ -149,13 +162,22 @@ def define_cpu_lowering(
 
         return mlir.lower_fun(call, multiple_results=False)(ctx, *values)
 
-    mlir.register_lowering(primitive, lower, platform="cpu")
+    mlir.register_lowering(primitive, lower, platform=platform)
 
 
-def define_cpu_call(primitive: Primitive, call: Callable[..., Any]) -> None:
-    """Lowers `primitive` on CPUs to `call(*operands, **params)`, which may call FFI targets with attributes."""
-    lower = mlir.lower_fun(call, multiple_results=primitive.multiple_results)
-    mlir.register_lowering(primitive, lower, platform="cpu")
+def define_call(
+    primitive: Primitive, call: Callable[..., Any], *, platform: str, available: Callable[[], bool] = lambda: True
+) -> None:
+    """Lowers `primitive` on a platform to `call(*operands, **params)`, which may call FFI targets with attributes.
+
+    If the targets are not `available` when a program is compiled, it is the reference.
+    """
+
+    def chosen(*operands, **params):
+        return (call if available() else _references[primitive])(*operands, **params)
+
+    lower = mlir.lower_fun(chosen, multiple_results=primitive.multiple_results)
+    mlir.register_lowering(primitive, lower, platform=platform)
 
 
 def instantiated(primals: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:

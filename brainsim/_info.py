@@ -19,13 +19,18 @@ def backend() -> dict[str, Any]:
     """Devices, and for each event-driven operator whether a compiled kernel or plain JAX computes it."""
     import jax
 
-    from . import ops
+    from . import _compat, ops
+    from .ops._library import cuda_library, load_cuda
 
-    here = jax.default_backend()
-    kernels = ops.backend() if here == "cpu" else "jax"  # the compiled kernels are for CPUs
+    kernels = "jax"
+    if jax.default_backend() == "cpu":
+        kernels = ops.backend()
+    elif _compat.is_cuda() and load_cuda():
+        kernels = "cuda"
     operators = sorted(name for name, x in vars(ops).items() if inspect.isfunction(x) and name != "backend")
     return {
         "kernels": kernels,
+        "cuda": cuda_library() is not None,
         "operators": {name: "jax" if name in _PLAIN else kernels for name in operators},
         "devices": [str(device) for device in jax.devices()],
         "float": "float64" if jax.config.jax_enable_x64 else "float32",  # pyright: ignore[reportAttributeAccessIssue]
@@ -52,11 +57,13 @@ def info() -> dict[str, Any]:
 
 def lines(found: dict[str, Any]) -> list[str]:
     """`info()` for people."""
-    meaning = {"ffi": "compiled C++ kernel", "jax": "plain JAX"}
+    meaning = {"ffi": "compiled C++ kernel", "cuda": "compiled CUDA kernel", "jax": "plain JAX"}
+    gpu = "built" if found["backend"]["cuda"] else "not built (no CUDA compiler): plain JAX there"
     back = found["backend"]
     text = [f"{name:<10} {version}" for name, version in found["versions"].items()]
     text += ["", f"{'machine':<10} {found['machine']}", f"{'devices':<10} {', '.join(back['devices'])}"]
     text += [f"{'precision':<10} {back['float']}", f"{'kernels':<10} {back['kernels']}"]
+    text += [f"{'for GPUs':<10} {gpu}"]
     text += [f"  {name:<20} {meaning.get(kind, kind)}" for name, kind in back["operators"].items()]
     text += [""]
     for name, version in found["optional"].items():

@@ -385,8 +385,9 @@ def test_kernels_are_there_if_required():
 
 
 def test_abi_of_the_sources():
-    exported = re.search(r'brainsim_abi\(\) { return "(.*)"; }', (ROOT / "brainsim/ops/csrc/csr.cc").read_text())
-    assert exported and exported.group(1) == _library._ABI
+    for name, file in (("brainsim_abi", "csr.cc"), ("brainsim_cuda_abi", "cuda/csr.cu")):
+        exported = re.search(name + r'\(\) { return "(.*)"; }', (ROOT / "brainsim/ops/csrc" / file).read_text())
+        assert exported and exported.group(1) == _library._ABI
 
 
 def test_library_that_is_missing_or_foreign(tmp_path):
@@ -397,7 +398,7 @@ def test_library_that_is_missing_or_foreign(tmp_path):
 
 @pytest.mark.skipif(bs.ops.backend() != "ffi", reason="needs the compiled kernels")
 def test_library_of_another_version(monkeypatch):
-    path = next(p for p in _library._places() if p.is_file())
+    path = next(p for p in _library._places(_library._FILE) if p.is_file())
     assert isinstance(_library._open(path), ctypes.CDLL)
     monkeypatch.setattr(_library, "_ABI", "another")
     assert "these sources need 'another'" in str(_library._open(path))

@@ -24,7 +24,7 @@ import numpy as np
 
 from .. import _compat
 from . import _arrivals_plain as plain
-from ._library import load
+from ._library import define_kernel
 
 
 def _no_hints(history):
@@ -254,9 +254,7 @@ def _batch_axes(n_leading, rest):
     return lambda n: (*n_leading, *[1] * (n - len(n_leading) - rest), *[0] * (rest - 1), 2)
 
 
-if load():
-    lower = _compat.define_cpu_lowering
-    lower(add, plain.add, _kernel("brainsim_arrivals_add", 7), batch_axes=_batch_axes((2, 2, 2), 4), aliases={0: 0})
-    lower(gather, plain.gather, _kernel("brainsim_arrivals_gather", 5), batch_axes=_batch_axes((2,), 4))
-    lower(outer, plain.outer, _kernel("brainsim_arrivals_outer"), batch_axes=_batch_axes((2, 2, 2), 4))
-    lower(compact, plain.compact, _kernel("brainsim_compact"), batch_axes=lambda n: (1,))
+define_kernel(add, _kernel("brainsim_arrivals_add", 7), batch_axes=_batch_axes((2, 2, 2), 4), aliases={0: 0})
+define_kernel(gather, _kernel("brainsim_arrivals_gather", 5), batch_axes=_batch_axes((2,), 4))
+define_kernel(outer, _kernel("brainsim_arrivals_outer"), batch_axes=_batch_axes((2, 2, 2), 4))
+define_kernel(compact, _kernel("brainsim_compact"), batch_axes=lambda n: (1,))

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from .. import _compat
 from ._events import _reference as _appended
-from ._library import load
+from ._library import define_call
 
 
 def at_spikes(
@@ -92,5 +92,4 @@ _at_spikes = _compat.define_primitive(
     batch=_batch,
     multiple_results=True,
 )
-if load():
-    _compat.define_cpu_call(_at_spikes, _call)
+define_call(_at_spikes, _call)

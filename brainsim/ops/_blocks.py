@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from .. import _compat
 from ._csr_primitives import scatter
-from ._library import load
+from ._library import define_call
 
 
 class Place(NamedTuple):
@@ -97,5 +97,4 @@ def _call(*operands, places, n_targets):
 _blocks = _compat.define_primitive(
     "brainsim_blocks", abstract=_abstract, reference=_reference, jvp=_jvp, batch=_batch, multiple_results=True
 )
-if load():
-    _compat.define_cpu_call(_blocks, _call)
+define_call(_blocks, _call)

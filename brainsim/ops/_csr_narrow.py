@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from .. import _compat
 from . import _csr_plain as plain, _csr_primitives as csr
 from ._bilinear import define_bilinear
-from ._library import load
+from ._library import define_call
 
 
 def _abstract(x, w, indices, indptr, *, n_out):
@@ -57,6 +57,5 @@ gather = define_bilinear(
     to_weight=ft.partial(_to_weight, forward=False),
     indices=2,
 )
-if load():
-    for primitive, product in ((scatter, plain.scatter), (gather, plain.gather)):
-        _compat.define_cpu_call(primitive, ft.partial(_call, target=primitive.name, reference=_widened(product)))
+for primitive, product in ((scatter, plain.scatter), (gather, plain.gather)):
+    define_call(primitive, ft.partial(_call, target=primitive.name, reference=_widened(product)))

@@ -23,7 +23,7 @@ import numpy as np
 
 from .. import _compat
 from . import _csr_plain as plain
-from ._library import load
+from ._library import define_kernel, load
 
 # ---- rules of scatter and of gather
 
@@ -178,9 +178,8 @@ outer = _compat.define_primitive(
     batch=_outer_batch,
 )
 
-if load():
-    _compat.define_cpu_lowering(scatter, plain.scatter, _scatter_kernel, operands=_without_mask)
-    _compat.define_cpu_lowering(gather, plain.gather, _kernel("brainsim_csr_gather"))
-    _compat.define_cpu_lowering(outer, plain.outer, _kernel("brainsim_csr_outer"))
-else:  # XLA runs scatters on a CPU one entry at a time: rather find the spikes first
-    _compat.define_cpu_lowering(scatter, plain.scatter_events)
+define_kernel(scatter, _scatter_kernel, operands=_without_mask)
+define_kernel(gather, _kernel("brainsim_csr_gather"))
+define_kernel(outer, _kernel("brainsim_csr_outer"))
+if not load():  # XLA runs scatters on a CPU one entry at a time: rather find the spikes first
+    _compat.define_call(scatter, plain.scatter_events, platform="cpu")

@@ -18,7 +18,7 @@ import numpy as np
 from .. import _compat
 from . import _csr_plain as plain
 from ._csr_primitives import _front, _merge, _one_by_one, gather, outer, scatter
-from ._library import load
+from ._library import define_kernel
 
 # ---- through
 
@@ -149,5 +149,4 @@ def _accumulate_kernel(total, *_):
     return "brainsim_csr_accumulate" if total.dtype in (np.float32, np.float64) else None
 
 
-if load():
-    _compat.define_cpu_lowering(accumulate, plain.accumulate, _accumulate_kernel, aliases={0: 0})
+define_kernel(accumulate, _accumulate_kernel, aliases={0: 0})

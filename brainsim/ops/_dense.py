@@ -14,7 +14,7 @@ from jaxtyping import Array, ArrayLike, Float
 from .. import _compat
 from ._bilinear import define_bilinear
 from ._fan_out import vector_and_weight
-from ._library import load
+from ._library import define_call
 
 # Where more is not zero, XLA's products are faster: they read the weights once for all vectors, or all pixels.
 _SPARSE = {"dense": 0.1, "convolution": 0.03}
@@ -174,9 +174,8 @@ convolved = define_bilinear(
     to_vector=_convolved_to_vector,
     to_weight=_convolved_to_weight,
 )
-if load():
-    call = ft.partial(_call, target=dense.name, reference=_dense_reference, kind="dense")
-    _compat.define_cpu_call(dense, ft.partial(call, size=lambda w: w.shape[-1]))
-    call = ft.partial(_call, target=convolved.name, reference=_convolved_reference, kind="convolution")
-    size = lambda w, shape: int(np.prod(shape.result))
-    _compat.define_cpu_call(convolved, ft.partial(call, size=size, sizes=_attributes))
+call = ft.partial(_call, target=dense.name, reference=_dense_reference, kind="dense")
+define_call(dense, ft.partial(call, size=lambda w: w.shape[-1]))
+call = ft.partial(_call, target=convolved.name, reference=_convolved_reference, kind="convolution")
+size = lambda w, shape: int(np.prod(shape.result))
+define_call(convolved, ft.partial(call, size=size, sizes=_attributes))

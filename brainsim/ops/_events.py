@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .. import _compat
-from ._library import load
+from ._library import define_call
 
 _MOST = np.iinfo(np.int32).max
 
@@ -108,5 +108,4 @@ append = _compat.define_primitive(
     batch=_batch,
 )
 
-if load():
-    _compat.define_cpu_lowering(append, _kernel)
+define_call(append, _kernel)

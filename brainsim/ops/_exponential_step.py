@@ -29,6 +29,7 @@ def define_exponential_step(plain: Callable[..., Any], jvp: Callable[..., Any]) 
         one = jax.ffi.ffi_call("brainsim_exponential_step", jax.typeof(y), input_output_aliases={0: 0})
         return one(y, jax.lax.complex(z, x))
 
-    if load():
-        _compat.define_cpu_call(primitive, call)
+    # Not on GPUs, though there is a twin: there XLA makes one kernel of the plain form and of what surrounds it, and a
+    # call of its own is two kernels more.
+    _compat.define_call(primitive, call, platform="cpu", available=load)
     return primitive

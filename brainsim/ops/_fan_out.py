@@ -12,7 +12,7 @@ from jaxtyping import Array, ArrayLike, Float, Int
 from .. import _compat
 from . import _csr_primitives as csr
 from ._bilinear import define_bilinear
-from ._library import load
+from ._library import define_call
 
 
 def fan_out_matvec(
@@ -130,5 +130,4 @@ scatter = define_bilinear(
     to_weight=_to_weight,
     indices=1,
 )
-if load():
-    _compat.define_cpu_call(scatter, _call)
+define_call(scatter, _call)

@@ -7,16 +7,21 @@ import importlib.resources
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 
-# Equal to `brainsim_abi()` of the library that belongs to these sources (csrc/csr.cc): change both together.
+from .. import _compat
+
+# Equal to `brainsim_abi()` and `brainsim_cuda_abi()` of the libraries that belong to these sources (csrc/csr.cc and
+# csrc/cuda/csr.cu): change all together.
 _ABI = "15"
 _FILE = {"darwin": "libbrainsim_kernels.dylib", "win32": "brainsim_kernels.dll"}.get(
     sys.platform, "libbrainsim_kernels.so"
 )
+_CUDA_FILE = "libbrainsim_cuda.so"
 _TARGETS = (
     "brainsim_at_spikes",
     "brainsim_blocks",
@@ -49,28 +54,34 @@ _TARGETS = (
 )
 
 
-def _places() -> Iterator[Path]:
-    """Where the library may be: in this package, or, if this is a source tree, in the installed distribution."""
+def _places(name: str) -> Iterator[Path]:
+    """Where a library may be: in this package, or, if this is a source tree, in the installed distribution."""
     # Not __file__: in an editable install the library lies in another directory than the Python files.
-    with importlib.resources.as_file(importlib.resources.files("brainsim").joinpath("ops", _FILE)) as path:
+    with importlib.resources.as_file(importlib.resources.files("brainsim").joinpath("ops", name)) as path:
         yield Path(path)
     try:
-        yield Path(str(importlib.metadata.distribution("brainsim").locate_file(f"brainsim/ops/{_FILE}")))
+        yield Path(str(importlib.metadata.distribution("brainsim").locate_file(f"brainsim/ops/{name}")))
     except importlib.metadata.PackageNotFoundError:
         return
 
 
-def _open(path: Path) -> ctypes.CDLL | str:
-    """The library at `path`, or why it is not used."""
+def _open(path: Path, version: str = "brainsim_abi") -> ctypes.CDLL | str:
+    """The library at `path`, whose function `version` says what it belongs to; or why it is not used."""
     if not path.is_file():
-        return f"{_FILE} was not built (no C++ compiler, or brainsim is not installed)"
+        return f"{path.name} was not built (no C++ compiler, or brainsim is not installed)"
     try:
         library = ctypes.CDLL(str(path))
-        library.brainsim_abi.restype = ctypes.c_char_p
-        abi = library.brainsim_abi().decode()
+        function = getattr(library, version)
+        function.restype = ctypes.c_char_p
+        abi = function().decode()
     except (OSError, AttributeError) as e:
         return f"{path} cannot be loaded ({e})"
     return library if abi == _ABI else f"{path} is of version {abi!r}, these sources need {_ABI!r}"
+
+
+def _register(found: ctypes.CDLL, platform: str) -> None:
+    for name in _TARGETS:
+        jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(found, name)), platform=platform)
 
 
 def load() -> bool:
@@ -85,11 +96,10 @@ def library() -> ctypes.CDLL | None:
     **Raises:** `ImportError` instead of the warning if the environment variable `BRAINSIM_REQUIRE_FFI` is 1.
     """
     reason = ""
-    for path in _places():
+    for path in _places(_FILE):
         found = _open(path)
         if isinstance(found, ctypes.CDLL):
-            for name in _TARGETS:
-                jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(found, name)), platform="cpu")
+            _register(found, "cpu")
             return found
         reason = reason or found
     message = (
@@ -100,6 +110,43 @@ def library() -> ctypes.CDLL | None:
         raise ImportError(message + " (BRAINSIM_REQUIRE_FFI=1 makes this an error).")
     warnings.warn(message + ".", RuntimeWarning, stacklevel=3)
     return None
+
+
+def cuda_library() -> Path | None:
+    """Where the CUDA twins of the compiled operators are; None if there was no CUDA compiler to build them."""
+    return next((path for path in _places(_CUDA_FILE) if path.is_file()), None)
+
+
+@ft.cache
+def load_cuda() -> bool:
+    """Registers the CUDA twins with XLA, once; False if there are none, or, with a warning, if they are not usable.
+
+    It is first called when a program is compiled for a GPU: to open the library takes its time.
+    """
+    path = cuda_library()
+    if path is None:
+        return False
+    found = _open(path, "brainsim_cuda_abi")
+    if isinstance(found, str):
+        warnings.warn(f"brainsim runs without its CUDA kernels: {found}.", RuntimeWarning, stacklevel=2)
+        return False
+    _register(found, "CUDA")
+    return True
+
+
+def define_kernel(primitive: _compat.Primitive, kernel: Callable[..., str | None], **options: Any) -> None:
+    """Lowers `primitive` to a compiled operator, on CPUs and on GPUs (see `_compat.define_lowering`)."""
+    for platform, available in _PLATFORMS.items():
+        _compat.define_lowering(primitive, kernel, platform=platform, available=available, **options)
+
+
+def define_call(primitive: _compat.Primitive, call: Callable[..., Any]) -> None:
+    """Lowers `primitive` to a function that calls compiled operators, on CPUs and on GPUs (see `_compat`)."""
+    for platform, available in _PLATFORMS.items():
+        _compat.define_call(primitive, call, platform=platform, available=available)
+
+
+_PLATFORMS = {"cpu": load, "cuda": load_cuda}
 
 
 def backend() -> str:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from .. import _compat
-from ._library import load
+from ._library import define_kernel
 
 _LANES, _WORDS = 8, 4
 _MOST_PER_DRAW, _LARGEST, _MOST_THRESHOLDS = 16.0, 65536.0, 128
@@ -159,10 +159,10 @@ def _philox(key: Array, step: Array, draw: ArrayLike, process: int, n: int) -> A
 
 
 def _kernel(key, step, mean, *, n, process):
-    return f"brainsim_{process}" if mean.dtype.name in ("float32", "float64") and n and load() else None
+    return f"brainsim_{process}" if mean.dtype.name in ("float32", "float64") and n else None
 
 
 counts = _compat.define_primitive(
     "brainsim_counts", abstract=_abstract, reference=plain, jvp=_jvp, transpose=_transpose, batch=_batch
 )
-_compat.define_cpu_lowering(counts, plain, _kernel)
+define_kernel(counts, _kernel)

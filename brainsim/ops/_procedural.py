@@ -21,7 +21,7 @@ from jaxtyping import Array, ArrayLike, Float, UInt32
 from .. import _compat
 from . import _procedural_plain as plain
 from ._csr_primitives import _merge, _one_by_one
-from ._library import load
+from ._library import define_call
 from ._procedural_plain import Synapses as Synapses
 
 _PARTNERS = {"different": 0, "independent": 1, "of all": 2}
@@ -251,6 +251,5 @@ gather = _compat.define_primitive(
     batch=ft.partial(_batch, primitive=lambda: gather),
 )
 
-if load():
-    for primitive, reference in ((scatter, plain.scatter), (gather, plain.gather)):
-        _compat.define_cpu_call(primitive, ft.partial(_call, target=primitive.name, reference=reference))
+for primitive, reference in ((scatter, plain.scatter), (gather, plain.gather)):
+    define_call(primitive, ft.partial(_call, target=primitive.name, reference=reference))

@@ -1,15 +1,6 @@
 // Loops over a sparse matrix whose synapses have delays, delivered at arrival; nothing here knows of XLA.
 //
-// The synapses of presynaptic neuron i are sorted by delay: those of slot d, which all have the delay steps[d], are its
-// segment indptr[i, d] .. indptr[i, d + 1], by postsynaptic neuron. What arrives in step k left in steps k - steps[d]:
-// the spikes of these steps are rows of `history`, a ring in which step j is row j mod n_rows. So a step reads, of every
-// neuron that spiked lately, one segment, and adds it into one vector that stays in the cache.
-//
-// `hints` list for each row of the ring the neurons whose value may not be zero: a count, then as many numbers. A count
-// that does not fit means that the list is not there, and the row itself is searched. A hint does no more than save that
-// search: the values are those of `history`.
-//
-// Whatever the index arrays hold, no loop leaves its buffers: see csr_kernels.h.
+// See delayed.h. Whatever the index arrays hold, no loop leaves its buffers.
 
 #ifndef BRAINSIM_ARRIVALS_KERNELS_H_
 #define BRAINSIM_ARRIVALS_KERNELS_H_
@@ -19,24 +10,9 @@
 #include <cstring>
 
 #include "csr_kernels.h"
+#include "delayed.h"
 
 namespace brainsim {
-
-struct Delayed {
-  const int32_t* indices;
-  const int32_t* indptr;  // [n_pre, n_slots + 1]
-  const int32_t* steps;   // [n_slots]
-  int64_t nnz, n_pre, n_slots, n_post, n_rows, hint_size;
-
-  const int32_t* pointer(int64_t pre, int64_t slot) const { return indptr + pre * (n_slots + 1) + slot; }
-  int64_t row(int64_t k, int64_t slot) const {
-    const int64_t r = (k - steps[slot]) % n_rows;
-    return r < 0 ? r + n_rows : r;
-  }
-  int32_t clamp(int32_t position, int32_t low) const {
-    return std::max(low, std::min(position, static_cast<int32_t>(nnz)));
-  }
-};
 
 // Postsynaptic neurons first .. first + size: what one thread takes care of.
 struct Part {
@@ -145,8 +121,8 @@ void arrivals(const Delayed& m, int64_t k, const T* BRAINSIM_RESTRICT history, c
   double lower = 0.5, upper = 0.5;  // where in a segment this part began and ended, lately
 
   const auto fetch = [&](Segment<T>& s) {
-    s.begin = m.clamp(s.pointer[0], 0);
-    s.end = m.clamp(s.pointer[1], s.begin);
+    s.begin = m.bound(s.pointer[0], 0);
+    s.end = m.bound(s.pointer[1], s.begin);
     int32_t begin = s.begin, size = s.end - s.begin;
     if (!whole) {  // and half a cache line on both sides, for the search
       const int32_t before = std::max(0, static_cast<int32_t>(lower * size) - 8);
@@ -199,7 +175,7 @@ void arrivals_gather(const Delayed& m, int64_t k, const T* BRAINSIM_RESTRICT val
   for (int64_t r = 0; r < m.n_rows; ++r) std::fill(out + r * m.n_pre + first, out + r * m.n_pre + last, T{0});
   for (int64_t pre = first; pre < last; ++pre) {
     for (int64_t slot = 0; slot < m.n_slots; ++slot) {
-      const int32_t begin = m.clamp(m.pointer(pre, slot)[0], 0), end = m.clamp(m.pointer(pre, slot)[1], begin);
+      const int32_t begin = m.bound(m.pointer(pre, slot)[0], 0), end = m.bound(m.pointer(pre, slot)[1], begin);
       T sum[4] = {0, 0, 0, 0};  // four chains of additions: one would wait for itself
       int64_t j = begin;  // 64 bits: j + 4 may not overflow
       for (; j + 4 <= end; j += 4)
@@ -218,7 +194,7 @@ void arrivals_outer(const Delayed& m, int64_t k, const T* BRAINSIM_RESTRICT hist
   for (int64_t slot = 0; slot < m.n_slots; ++slot) {
     const int64_t r = m.row(k, slot);
     spikes_of(history + r * m.n_pre, hints + r * m.hint_size, m, [&](int64_t pre, T value) {
-      const int32_t begin = m.clamp(m.pointer(pre, slot)[0], 0), end = m.clamp(m.pointer(pre, slot)[1], begin);
+      const int32_t begin = m.bound(m.pointer(pre, slot)[0], 0), end = m.bound(m.pointer(pre, slot)[1], begin);
       for (int32_t j = begin; j < end; ++j) {
         const uint32_t post = static_cast<uint32_t>(m.indices[j]);
         if (post < static_cast<uint32_t>(m.n_post)) out[j] += value * values[post];

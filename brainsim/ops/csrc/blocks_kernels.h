@@ -7,19 +7,10 @@
 #include <cstdint>
 
 #include "csr_kernels.h"
+#include "layout.h"
 #include "search.h"
 
 namespace brainsim {
-
-// A matrix whose row 0 is neuron `first_pre` of its source, and whose column 0 is where `out` begins.
-template <typename T>
-struct Block {
-  Rows rows;
-  int64_t first_pre;
-  const T* weights;
-  bool each;  // whether there is one weight for every synapse, or one for all
-  T* out;
-};
 
 // Calls `visit(block, rows, count)` for the spiking rows that each block has.
 template <typename T, typename Visit>

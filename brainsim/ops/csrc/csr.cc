@@ -9,11 +9,12 @@
 
 #include <cstdint>
 
+#include "csr_kernels.h"
 #include "csr_problem.h"
 #include "handlers.h"
 #include "xla/ffi/api/ffi.h"
 
-namespace brainsim {
+namespace brainsim::csr {
 namespace {
 
 ffi::Error scatter_impl(const Any& spikes, const Any* weights, const Any& indices, const Any& indptr, const Any& out) {
@@ -21,7 +22,7 @@ ffi::Error scatter_impl(const Any& spikes, const Any* weights, const Any& indice
   if (ffi::Error error = check(spikes, out, weights, indices, indptr, &p); error.failure()) return error;
   return dispatch(spikes, [&](auto zero) {
     using T = decltype(zero);
-    for (int64_t k = 0; k < p.groups * p.batch; ++k) {
+    for (int64_t k = 0; k < p.vectors(); ++k) {
       const T* x = data<T>(spikes) + k * p.rows.n_pre;
       T* y = data<T>(out) + k * p.rows.n_post;
       if (weights == nullptr) {
@@ -38,7 +39,7 @@ ffi::Error gather_impl(const Any& values, const Any* weights, const Any& indices
   if (ffi::Error error = check(out, values, weights, indices, indptr, &p); error.failure()) return error;
   return dispatch(values, [&](auto zero) {
     using T = decltype(zero);
-    for (int64_t k = 0; k < p.groups * p.batch; ++k) {
+    for (int64_t k = 0; k < p.vectors(); ++k) {
       const T* x = data<T>(values) + k * p.rows.n_post;
       T* y = data<T>(out) + k * p.rows.n_pre;
       if (weights == nullptr) {
@@ -52,9 +53,7 @@ ffi::Error gather_impl(const Any& values, const Any* weights, const Any& indices
 
 ffi::Error outer_impl(const Any& spikes, const Any& values, const Any& indices, const Any& indptr, const Any& out) {
   Problem p;
-  if (ffi::Error error = check(spikes, values, nullptr, indices, indptr, &p); error.failure()) return error;
-  if (!per_synapse(out, p.groups, p.rows.nnz) || out.element_type() != spikes.element_type())
-    return ffi::Error::InvalidArgument("brainsim CSR: the result must have one entry per synapse");
+  if (ffi::Error error = check_outer(spikes, values, indices, indptr, out, &p); error.failure()) return error;
   return dispatch(spikes, [&](auto zero) {
     using T = decltype(zero);
     for (int64_t g = 0; g < p.groups; ++g)
@@ -62,8 +61,6 @@ ffi::Error outer_impl(const Any& spikes, const Any& values, const Any& indices, 
                data<T>(values) + g * p.batch * p.rows.n_post, data<T>(out) + g * p.rows.nnz);
   });
 }
-
-using Out = ffi::Result<Any>;
 
 ffi::Error scatter_weighted(Any spikes, Any weights, Any indices, Any indptr, Out out) {
   return scatter_impl(spikes, &weights, indices, indptr, *out);
@@ -82,17 +79,17 @@ ffi::Error outer_weights(Any spikes, Any values, Any indices, Any indptr, Out ou
 }
 
 }  // namespace
-}  // namespace brainsim
+}  // namespace brainsim::csr
 
 #define BRAINSIM_THREE \
   xla::ffi::Ffi::Bind().Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>()
 #define BRAINSIM_FOUR BRAINSIM_THREE.Arg<xla::ffi::AnyBuffer>()
 
-BRAINSIM_HANDLER(brainsim_csr_scatter, scatter_weighted, BRAINSIM_FOUR)
-BRAINSIM_HANDLER(brainsim_csr_scatter_unit, scatter_unit, BRAINSIM_THREE)
-BRAINSIM_HANDLER(brainsim_csr_gather, gather_weighted, BRAINSIM_FOUR)
-BRAINSIM_HANDLER(brainsim_csr_gather_unit, gather_unit, BRAINSIM_THREE)
-BRAINSIM_HANDLER(brainsim_csr_outer, outer_weights, BRAINSIM_FOUR)
+BRAINSIM_HANDLER(brainsim_csr_scatter, csr::scatter_weighted, BRAINSIM_FOUR)
+BRAINSIM_HANDLER(brainsim_csr_scatter_unit, csr::scatter_unit, BRAINSIM_THREE)
+BRAINSIM_HANDLER(brainsim_csr_gather, csr::gather_weighted, BRAINSIM_FOUR)
+BRAINSIM_HANDLER(brainsim_csr_gather_unit, csr::gather_unit, BRAINSIM_THREE)
+BRAINSIM_HANDLER(brainsim_csr_outer, csr::outer_weights, BRAINSIM_FOUR)
 
 // The Python side refuses a library built from other sources than its own; see ops/_library.py.
 BRAINSIM_EXPORT const char* brainsim_abi() { return "15"; }

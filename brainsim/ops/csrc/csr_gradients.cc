@@ -14,18 +14,17 @@
 #include "handlers.h"
 #include "xla/ffi/api/ffi.h"
 
-namespace brainsim {
+namespace brainsim::csr {
 namespace {
 
 ffi::Error gather_impl(const Any& values, const Any* weights, const Any& indices, const Any& indptr,
                        const Any& relevant, const Any& out) {
   Problem p;
-  if (ffi::Error error = check(out, values, weights, indices, indptr, &p); error.failure()) return error;
-  if (relevant.element_type() != ffi::PRED || relevant.element_count() != out.element_count())
-    return invalid("relevant must hold one boolean per presynaptic neuron");
+  if (ffi::Error error = check_relevant(values, weights, indices, indptr, relevant, out, &p); error.failure())
+    return error;
   return dispatch(values, [&](auto zero) {
     using T = decltype(zero);
-    for (int64_t k = 0; k < p.groups * p.batch; ++k) {
+    for (int64_t k = 0; k < p.vectors(); ++k) {
       const T* x = data<T>(values) + k * p.rows.n_post;
       const bool* mask = data<bool>(relevant) + k * p.rows.n_pre;
       T* y = data<T>(out) + k * p.rows.n_pre;
@@ -41,20 +40,16 @@ ffi::Error gather_impl(const Any& values, const Any* weights, const Any& indices
 ffi::Error accumulate_impl(const Any& sum, const Any& spikes, const Any& values, const Any& indices, const Any& indptr,
                            const Any& out) {
   Problem p;
-  if (ffi::Error error = check(spikes, values, &sum, indices, indptr, &p); error.failure()) return error;
-  if (!per_synapse(out, p.groups, p.rows.nnz) || out.element_type() != sum.element_type())
-    return invalid("the result must have the shape and type of the sum");
+  if (ffi::Error error = check_accumulate(sum, spikes, values, indices, indptr, out, &p); error.failure()) return error;
   return dispatch(spikes, [&](auto zero) {
     using T = decltype(zero);
     T* y = data<T>(out);
     if (y != data<T>(sum)) std::copy(data<T>(sum), data<T>(sum) + sum.element_count(), y);  // XLA gives them one buffer
-    for (int64_t k = 0; k < p.groups * p.batch; ++k)
+    for (int64_t k = 0; k < p.vectors(); ++k)
       accumulate_outer<T>(p.rows, data<T>(spikes) + k * p.rows.n_pre, data<T>(values) + k * p.rows.n_post,
                           y + (k / p.batch) * p.rows.nnz);
   });
 }
-
-using Out = ffi::Result<Any>;
 
 ffi::Error gather_weighted(Any values, Any weights, Any indices, Any indptr, Any relevant, Out out) {
   return gather_impl(values, &weights, indices, indptr, relevant, *out);
@@ -67,12 +62,12 @@ ffi::Error accumulate(Any sum, Any spikes, Any values, Any indices, Any indptr, 
 }
 
 }  // namespace
-}  // namespace brainsim
+}  // namespace brainsim::csr
 
 #define BRAINSIM_TWO xla::ffi::Ffi::Bind().Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>()
 #define BRAINSIM_FOUR BRAINSIM_TWO.Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>()
 #define BRAINSIM_FIVE BRAINSIM_FOUR.Arg<xla::ffi::AnyBuffer>()
 
-BRAINSIM_HANDLER(brainsim_csr_gather_relevant, gather_weighted, BRAINSIM_FIVE)
-BRAINSIM_HANDLER(brainsim_csr_gather_relevant_unit, gather_unit, BRAINSIM_FOUR)
-BRAINSIM_HANDLER(brainsim_csr_accumulate, accumulate, BRAINSIM_FIVE)
+BRAINSIM_HANDLER(brainsim_csr_gather_relevant, csr::gather_weighted, BRAINSIM_FIVE)
+BRAINSIM_HANDLER(brainsim_csr_gather_relevant_unit, csr::gather_unit, BRAINSIM_FOUR)
+BRAINSIM_HANDLER(brainsim_csr_accumulate, csr::accumulate, BRAINSIM_FIVE)

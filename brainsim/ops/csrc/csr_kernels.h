@@ -1,8 +1,6 @@
 // Loops over a sparse matrix in compressed-row form; nothing here knows of XLA.
 //
-// Row i is a presynaptic neuron, its entries are its synapses: indices[indptr[i] .. indptr[i + 1]) are the postsynaptic
-// neurons. Whatever the index arrays hold, no loop leaves its buffers: row bounds are clamped to [0, nnz], and an entry
-// whose index lies outside [0, n_post) contributes nothing (so such entries may serve as padding).
+// Whatever the index arrays hold, no loop leaves its buffers: see rows.h.
 
 #ifndef BRAINSIM_CSR_KERNELS_H_
 #define BRAINSIM_CSR_KERNELS_H_
@@ -12,6 +10,7 @@
 #include <cstring>
 
 #include "restrict.h"
+#include "rows.h"
 #include "search.h"
 
 #if defined(__GNUC__) || defined(__clang__)
@@ -21,22 +20,6 @@
 #endif
 
 namespace brainsim {
-
-struct Rows {
-  const int32_t* indices;
-  const int32_t* indptr;
-  int64_t nnz, n_pre, n_post;
-
-  int32_t begin(int64_t row) const { return clamp(indptr[row], 0); }
-  int32_t end(int64_t row) const { return clamp(indptr[row + 1], begin(row)); }
-  // A negative index becomes a huge unsigned one, so a single comparison checks both ends.
-  bool valid(int32_t index) const { return static_cast<uint32_t>(index) < static_cast<uint32_t>(n_post); }
-
- private:
-  int32_t clamp(int32_t position, int32_t low) const {
-    return std::max(low, std::min(position, static_cast<int32_t>(nnz)));
-  }
-};
 
 constexpr int64_t kAhead = 8;      // rows between the one delivered and the one prefetched
 constexpr int64_t kLine = 64;      // bytes of a cache line

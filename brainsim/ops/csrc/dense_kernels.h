@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "convolution.h"
 #include "fan_out_kernels.h"
 
 namespace brainsim {
@@ -39,35 +40,20 @@ inline void dense_scatter(int64_t n_pre, int64_t n_post, const T* BRAINSIM_RESTR
   });
 }
 
-// Images are [height, width, channel], kernels [height, width, channel in, channel out].
-struct Convolution {
-  int64_t height, width, channels, kernel_height, kernel_width, stride_y, stride_x, top, left, out_height, out_width,
-      out_channels;
-
-  int64_t in_size() const { return height * width * channels; }
-  int64_t out_size() const { return out_height * out_width * out_channels; }
-  int64_t weight_size() const { return kernel_height * kernel_width * channels * out_channels; }
-};
-
 // out[oy, ox, :] = sum over (ky, kx, c) of image[oy * stride_y - top + ky, ox * stride_x - left + kx, c] * weights[ky, kx, c, :].
 template <typename T, typename W>
 inline void convolution_scatter(const Convolution& c, const T* BRAINSIM_RESTRICT image,
                                 const W* BRAINSIM_RESTRICT weights, T* BRAINSIM_RESTRICT out) {
   std::fill(out, out + c.out_size(), T{0});
-  // The output rows that a pixel reaches: those with 0 <= pixel + before - stride * o < size of the kernel.
-  const auto first = [](int64_t reach, int64_t size, int64_t stride) {
-    return reach < size ? int64_t{0} : (reach - size) / stride + 1;
-  };
   for_spikes(image, c.in_size(), [&](const int32_t* pixels, int64_t n) {
     for (int64_t i = 0; i < n; ++i) {
       const int64_t channel = pixels[i] % c.channels, at = pixels[i] / c.channels;
-      const int64_t reach_y = at / c.width + c.top, reach_x = at % c.width + c.left;
+      const Reach y_reach(at / c.width, c.top, c.kernel_height, c.stride_y, c.out_height);
+      const Reach x_reach(at % c.width, c.left, c.kernel_width, c.stride_x, c.out_width);
       const T spike = image[pixels[i]];
-      const int64_t last_y = std::min(c.out_height - 1, reach_y / c.stride_y);
-      const int64_t last_x = std::min(c.out_width - 1, reach_x / c.stride_x);
-      for (int64_t oy = first(reach_y, c.kernel_height, c.stride_y); oy <= last_y; ++oy) {
-        for (int64_t ox = first(reach_x, c.kernel_width, c.stride_x); ox <= last_x; ++ox) {
-          const int64_t ky = reach_y - oy * c.stride_y, kx = reach_x - ox * c.stride_x;
+      for (int64_t oy = y_reach.first; oy <= y_reach.last; ++oy) {
+        for (int64_t ox = x_reach.first; ox <= x_reach.last; ++ox) {
+          const int64_t ky = y_reach.reach - oy * c.stride_y, kx = x_reach.reach - ox * c.stride_x;
           const W* BRAINSIM_RESTRICT w = weights + ((ky * c.kernel_width + kx) * c.channels + channel) * c.out_channels;
           T* BRAINSIM_RESTRICT y = out + (oy * c.out_width + ox) * c.out_channels;
           for (int64_t k = 0; k < c.out_channels; ++k) y[k] += widened<T>(w[k]) * spike;

@@ -9,22 +9,16 @@
 #include <cstdint>
 #include <cstring>
 
+#include "exponential.h"
+#include "exponential_problem.h"
 #include "handlers.h"
-#include "xla/ffi/api/ffi.h"
 
-#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#if BRAINSIM_WIDE
 #include <immintrin.h>
-#define BRAINSIM_DISPATCH 1
-#define BRAINSIM_INLINE inline __attribute__((always_inline))
-#else
-#define BRAINSIM_DISPATCH 0
-#define BRAINSIM_INLINE inline
 #endif
 
 namespace brainsim {
 namespace {
-
-namespace ffi = xla::ffi;
 
 // Blocks are vectors of the compilers that have them, else numbers: the same code, element by element.
 #if defined(__GNUC__) || defined(__clang__)
@@ -34,77 +28,22 @@ namespace ffi = xla::ffi;
 #endif
 
 template <typename T>
-struct Format;
-
-template <>
-struct Format<float> {
-  typedef BRAINSIM_VECTOR(float) Block;
-  typedef BRAINSIM_VECTOR(int32_t) Bits;
-  static constexpr int kMantissa = 23, kNearTerms = 8, kFarTerms = 7;
-  static constexpr float kLargest = 87.0f, kMagic = 12582912.0f;  // 1.5 * 2^23
-  static constexpr float kLogHigh = 0.693359375f, kLogLow = -2.12194440e-4f;
-  static constexpr int32_t kOne = 0x3f800000, kMagnitude = 0x7fffffff, kNear = 0x3f000000;  // the bits of 1/2
-};
-
-template <>
-struct Format<double> {
-  typedef BRAINSIM_VECTOR(double) Block;
-  typedef BRAINSIM_VECTOR(int64_t) Bits;
-  static constexpr int kMantissa = 52, kNearTerms = 15, kFarTerms = 14;
-  static constexpr double kLargest = 708.0, kMagic = 6755399441055744.0;  // 1.5 * 2^52
-  static constexpr double kLogHigh = 0.6931471803691238, kLogLow = 1.9082149292705877e-10;
-  static constexpr int64_t kOne = 0x3ffll << 52, kMagnitude = 0x7fffffffffffffffll, kNear = 0x3fell << 52;
+struct Format : Constants<T> {
+  typedef BRAINSIM_VECTOR(T) Block;
+  typedef BRAINSIM_VECTOR(typename Constants<T>::Bits) Bits;
 };
 
 constexpr int64_t kBlocks = 4;
 
-constexpr double kSeries[] = {1.0, 1.0 / 2, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040, 1.0 / 40320,
-                              1.0 / 362880, 1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800.0,
-                              1.0 / 87178291200.0, 1.0 / 1307674368000.0};
-
-// 1 + z / 2! + z^2 / 3! + ..., kCount terms.
-template <typename T, int kCount, typename Block>
-BRAINSIM_INLINE Block series(Block z) {
-  Block sum = z * static_cast<T>(kSeries[kCount - 1]) + static_cast<T>(kSeries[kCount - 2]);
-  for (int i = kCount - 3; i >= 0; --i) sum = sum * z + static_cast<T>(kSeries[i]);
-  return sum;
-}
-
-// exp(z) - 1 = 2^k (exp(r) - 1) + 2^k - 1 with z = k log 2 + r (Cody & Waite 1980), over z; for |z| >= 1/2.
-template <typename T, typename Block, typename Bits>
-BRAINSIM_INLINE Block far(Block z) {
-  using F = Format<T>;
-  const Block zero = {};
-  Block bounded = z < -F::kLargest ? zero - F::kLargest : z;
-  bounded = bounded > F::kLargest ? zero + F::kLargest : bounded;
-  const Block shifted = bounded * static_cast<T>(1.4426950408889634) + F::kMagic;
-  const Block k = shifted - F::kMagic;
-  const Block r = (bounded - k * F::kLogHigh) - k * F::kLogLow;
-  Bits bits;
-  std::memcpy(&bits, &shifted, sizeof(bits));
-  bits = (bits << F::kMantissa) + F::kOne;
-  Block power;
-  std::memcpy(&power, &bits, sizeof(power));
-  return (power * (r * series<T, F::kFarTerms>(r)) + (power - static_cast<T>(1))) / z;
-}
-
 template <typename Block, typename T>
-BRAINSIM_INLINE Block load(const T* values) {
+BRAINSIM_ALWAYS_INLINE Block load(const T* values) {
   Block block;
   std::memcpy(&block, values, sizeof(block));
   return block;
 }
 
-// Lanes with |z| >= 1/2 have all their bits set; NaN is one of them, and stays NaN.
-template <typename T, typename Block, typename Bits>
-BRAINSIM_INLINE Bits away(Block z) {
-  Bits bits;
-  std::memcpy(&bits, &z, sizeof(bits));
-  return (bits & Format<T>::kMagnitude) >= Format<T>::kNear ? bits - bits - 1 : bits - bits;
-}
-
 template <typename Bits>
-BRAINSIM_INLINE bool any(Bits bits) {
+BRAINSIM_ALWAYS_INLINE bool any(Bits bits) {
   uint64_t words[(sizeof(bits) + 7) / 8] = {0}, sum = 0;
   std::memcpy(words, &bits, sizeof(bits));
   for (const uint64_t word : words) sum |= word;
@@ -113,7 +52,7 @@ BRAINSIM_INLINE bool any(Bits bits) {
 
 // A few blocks at a time, so that the test costs little. `out` may be `y`.
 template <typename T, typename Block, typename Bits>
-BRAINSIM_INLINE void group(const T* y, const T* z, const T* x, T* out) {
+BRAINSIM_ALWAYS_INLINE void group(const T* y, const T* z, const T* x, T* out) {
   constexpr int64_t kSize = sizeof(Block) / sizeof(T);
   Bits others = away<T, Block, Bits>(load<Block>(z));
   for (int64_t b = 1; b < kBlocks; ++b) others |= away<T, Block, Bits>(load<Block>(z + b * kSize));
@@ -128,7 +67,7 @@ BRAINSIM_INLINE void group(const T* y, const T* z, const T* x, T* out) {
 }
 
 template <typename T>
-BRAINSIM_INLINE void step(const T* y, const T* pairs, int64_t n, T* out) {
+BRAINSIM_ALWAYS_INLINE void step(const T* y, const T* pairs, int64_t n, T* out) {
   using Block = typename Format<T>::Block;
   using Bits = typename Format<T>::Bits;
   constexpr int64_t kSize = kBlocks * sizeof(Block) / sizeof(T);
@@ -149,7 +88,7 @@ void portable(const T* y, const T* pairs, int64_t n, T* out) {
   step<T>(y, pairs, n, out);
 }
 
-#if BRAINSIM_DISPATCH
+#if BRAINSIM_WIDE
 template <typename T>
 __attribute__((target("avx2,fma"))) void wide(const T* y, const T* pairs, int64_t n, T* out) {
   step<T>(y, pairs, n, out);
@@ -227,7 +166,7 @@ __attribute__((target("avx512f,avx512dq"))) void widest(const T* y, const T* pai
 
 template <typename T>
 void run(const T* y, const T* pairs, int64_t n, T* out) {
-#if BRAINSIM_DISPATCH
+#if BRAINSIM_WIDE
   static const bool has_wide = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   static const bool has_widest = has_wide && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
   if (has_widest) return widest<T>(y, pairs, n, out);
@@ -236,22 +175,13 @@ void run(const T* y, const T* pairs, int64_t n, T* out) {
   portable<T>(y, pairs, n, out);
 }
 
-ffi::Error exponential_step(ffi::AnyBuffer y, ffi::AnyBuffer pairs, ffi::Result<ffi::AnyBuffer> out) {
-  const auto type = y.element_type(), complex = pairs.element_type();
-  const auto n = static_cast<int64_t>(y.element_count());
-  if (out->element_type() != type || static_cast<int64_t>(out->element_count()) != n ||
-      static_cast<int64_t>(pairs.element_count()) != n)
-    return ffi::Error::InvalidArgument("brainsim exponential step: all arrays must have the same size and type");
-  if (type == ffi::F32 && complex == ffi::C64) {
-    run(static_cast<const float*>(y.untyped_data()), static_cast<const float*>(pairs.untyped_data()), n,
-        static_cast<float*>(out->untyped_data()));
-  } else if (type == ffi::F64 && complex == ffi::C128) {
-    run(static_cast<const double*>(y.untyped_data()), static_cast<const double*>(pairs.untyped_data()), n,
-        static_cast<double*>(out->untyped_data()));
-  } else {
-    return ffi::Error::InvalidArgument("brainsim exponential step: arrays must be float32 or float64");
-  }
-  return ffi::Error::Success();
+ffi::Error exponential_step(Any y, Any pairs, Out out) {
+  if (ffi::Error error = check_exponential(y, pairs, *out); error.failure()) return error;
+  return typed(y, nullptr, [&](auto zero, auto) {
+    using T = decltype(zero);
+    run(data<const T>(y), data<const T>(pairs), count(y), data<T>(*out));
+    return ffi::Error::Success();
+  });
 }
 
 }  // namespace

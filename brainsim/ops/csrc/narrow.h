@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "portable.h"
+
 namespace brainsim {
 
 struct BFloat16 {
@@ -13,11 +15,11 @@ struct BFloat16 {
 };
 
 template <typename T, typename W>
-inline T widened(W x) {
+BRAINSIM_HD inline T widened(W x) {
   return static_cast<T>(x);
 }
 template <>
-inline float widened<float, BFloat16>(BFloat16 x) {
+BRAINSIM_HD inline float widened<float, BFloat16>(BFloat16 x) {
   const uint32_t bits = static_cast<uint32_t>(x.bits) << 16;
   float value;
   std::memcpy(&value, &bits, sizeof(value));

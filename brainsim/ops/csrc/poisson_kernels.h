@@ -5,7 +5,6 @@
 // inversion of the distribution function, whose probabilities are right to 2^-32. A mean above 16 is split into equal
 // parts, whose counts add up. `ops/_poisson.py` has the same in plain JAX, and gives the same integers.
 
-
 #ifndef BRAINSIM_POISSON_KERNELS_H_
 #define BRAINSIM_POISSON_KERNELS_H_
 
@@ -14,30 +13,16 @@
 #include <cstdint>
 #include <cstring>
 
-#if defined(__GNUC__) || defined(__clang__)
-#define BRAINSIM_INLINE inline __attribute__((always_inline))
-#else
-#define BRAINSIM_INLINE inline
-#endif
+#include "poisson_words.h"
 
-#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
-#define BRAINSIM_DISPATCH 1
+#if BRAINSIM_WIDE
 #include <immintrin.h>
-#else
-#define BRAINSIM_DISPATCH 0
 #endif
 
 namespace brainsim {
 
 constexpr int kLanes = 8, kWords = 4, kBlock = kLanes * kWords;  // neurons served by 8 counters of 4 words each
-constexpr int kRounds = 10;
-constexpr uint32_t kM0 = 0xD2511F53u, kM1 = 0xCD9E8D57u, kW0 = 0x9E3779B9u, kW1 = 0xBB67AE85u;
-constexpr double kTwo32 = 4294967296.0;
 constexpr int64_t kEnd = int64_t{1} << 32;  // above every word
-constexpr double kMostPerDraw = 16.0, kLargest = 65536.0;
-constexpr int kMostThresholds = 128;  // P(X > 60) is below 2^-32 at a mean of 16
-
-enum class Process : uint32_t { kPoisson = 0, kBernoulli = 1 };
 
 struct Stream {
   uint32_t key0, key1, step;
@@ -52,12 +37,6 @@ struct Table {
   bool valid = true;
 };
 
-// The mean of each of the equal parts of a mean, and their number; 0 if it is none that is served.
-inline int64_t split(double mean) {
-  if (!(mean >= 0.0 && mean <= kLargest)) return 0;
-  return mean <= kMostPerDraw ? 1 : static_cast<int64_t>(std::ceil(mean / kMostPerDraw));
-}
-
 // A probability as a threshold of 32-bit words. Far fewer bits than a double has: that its last ones may differ between
 // programs does not matter.
 inline int64_t fixed(double probability) { return static_cast<int64_t>(probability * kTwo32 + 0.5); }
@@ -69,16 +48,6 @@ struct Reciprocals {
   }
 };
 inline constexpr Reciprocals kReciprocals;
-
-// exp(-x) for x from 0 to 16, to 1e-14: a series at x / 64, and six squarings. Only loops over neurons call it, and
-// compilers make of it what they cannot make of a library's function: as many results at a time as registers hold.
-BRAINSIM_INLINE double exp_minus(double x) {
-  const double y = x * (-1.0 / 64.0);
-  double sum = 1.0 + y / 10.0;
-  for (int k = 9; k > 0; --k) sum = 1.0 + y * (1.0 / k) * sum;
-  for (int k = 0; k < 6; ++k) sum *= sum;
-  return sum;
-}
 
 inline Table table(double mean, Process process) {
   Table t;
@@ -104,15 +73,8 @@ inline Table table(double mean, Process process) {
 // The words of the 32 neurons of one block: word w of counter l serves neuron 8 w + l.
 inline void words(const Stream& s, uint32_t block, uint32_t draw, uint32_t* out) {
   for (uint32_t l = 0; l < kLanes; ++l) {
-    uint32_t c0 = block * kLanes + l, c1 = s.step, c2 = draw, c3 = static_cast<uint32_t>(s.process);
-    uint32_t k0 = s.key0, k1 = s.key1;
-    for (int round = 0; round < kRounds; ++round) {
-      const uint64_t a = static_cast<uint64_t>(kM0) * c0, b = static_cast<uint64_t>(kM1) * c2;
-      c0 = static_cast<uint32_t>(b >> 32) ^ c1 ^ k0, c1 = static_cast<uint32_t>(b);
-      c2 = static_cast<uint32_t>(a >> 32) ^ c3 ^ k1, c3 = static_cast<uint32_t>(a);
-      k0 += kW0, k1 += kW1;
-    }
-    out[l] = c0, out[kLanes + l] = c1, out[2 * kLanes + l] = c2, out[3 * kLanes + l] = c3;
+    const Words w = philox(block * kLanes + l, s.step, draw, static_cast<uint32_t>(s.process), s.key0, s.key1);
+    for (uint32_t k = 0; k < kWords; ++k) out[k * kLanes + l] = w.word[k];
   }
 }
 
@@ -127,7 +89,7 @@ inline void block_of_one_mean(const Stream& s, const Table& t, uint32_t block, i
   }
 }
 
-#if BRAINSIM_DISPATCH
+#if BRAINSIM_WIDE
 #define BRAINSIM_AVX2 __attribute__((target("avx2")))
 
 // The low and the high halves of eight products of 32-bit numbers.
@@ -145,7 +107,7 @@ BRAINSIM_AVX2 inline void wide_words(const Stream& s, uint32_t block, uint32_t d
   c[0] = _mm256_add_epi32(all(block * kLanes), lane), c[1] = all(s.step), c[2] = all(draw);
   c[3] = all(static_cast<uint32_t>(s.process));
   uint32_t k0 = s.key0, k1 = s.key1;
-  for (int round = 0; round < kRounds; ++round) {
+  for (int round = 0; round < kPhiloxRounds; ++round) {
     __m256i low0, high0, low1, high1;
     product(c[0], m0, &low0, &high0);
     product(c[2], m1, &low1, &high1);
@@ -175,7 +137,7 @@ BRAINSIM_AVX2 inline void wide_block_of_one_mean(const Stream& s, const Table& t
 
 // One threshold after the other, the same as in `table`, for the neurons of a block with a mean each: counts[i] grows by
 // the number of thresholds that w[i] reaches. `first` is P(X = 0); where it is above 1 nothing is reached.
-BRAINSIM_INLINE void search(const uint32_t* w, const double* part, const double* first, int most, double* counts) {
+BRAINSIM_ALWAYS_INLINE void search(const uint32_t* w, const double* part, const double* first, int most, double* counts) {
   double p[kBlock], sum[kBlock], above[kBlock];
   for (int i = 0; i < kBlock; ++i) p[i] = sum[i] = first[i], above[i] = static_cast<double>(w[i]) + 1.0;
   for (int k = 0; k < most; ++k) {
@@ -200,7 +162,7 @@ inline void portable_search(const Stream& s, uint32_t block, uint32_t draw, cons
   search(w, part, first, most, counts);
 }
 
-#if BRAINSIM_DISPATCH
+#if BRAINSIM_WIDE
 BRAINSIM_AVX2 inline void wide_search(const Stream& s, uint32_t block, uint32_t draw, const double* part,
                                       const double* first, int most, double* counts) {
   __m256i c[kWords];
@@ -257,7 +219,7 @@ void fill(const Stream& s, const T* means, int64_t n_means, int64_t n, T* out) {
 
 template <typename T>
 void run(const Stream& s, const T* means, int64_t n_means, int64_t n, T* out) {
-#if BRAINSIM_DISPATCH
+#if BRAINSIM_WIDE
   static const bool has_wide = __builtin_cpu_supports("avx2");
   if (has_wide) return fill<T, wide_block_of_one_mean, wide_search>(s, means, n_means, n, out);
 #endif

@@ -6,22 +6,14 @@
 // Both take the seed [2] and a table [any], uint32. Arrays of a batch may come flat where B = 1.
 
 #include <cstdint>
-#include <limits>
-#include <string>
 
 #include "handlers.h"
 #include "procedural_kernels.h"
+#include "procedural_problem.h"
 #include "xla/ffi/api/ffi.h"
 
-namespace brainsim {
+namespace brainsim::regenerating {
 namespace {
-
-namespace ffi = xla::ffi;
-using Any = ffi::AnyBuffer;
-
-ffi::Error invalid(const char* what) {
-  return ffi::Error::InvalidArgument(std::string("brainsim procedural: ") + what);
-}
 
 template <bool kGather, typename T, Noise kNoise>
 BRAINSIM_ALWAYS_INLINE void product(const Pattern& p, int64_t batch, const void* in, void* out) {
@@ -61,89 +53,29 @@ void run(const Pattern& p, int64_t batch, const void* in, void* out) {
   portable<kGather, T, kNoise>(p, batch, in, out);
 }
 
-template <bool kGather, typename T>
-ffi::Error run_noise(const Pattern& p, int64_t noise, int64_t batch, const void* in, void* out) {
-  switch (static_cast<Noise>(noise)) {
-    case Noise::kNone:
-      run<kGather, T, Noise::kNone>(p, batch, in, out);
-      return ffi::Error::Success();
-    case Noise::kUniform:
-      run<kGather, T, Noise::kUniform>(p, batch, in, out);
-      return ffi::Error::Success();
-    case Noise::kNormal:
-      run<kGather, T, Noise::kNormal>(p, batch, in, out);
-      return ffi::Error::Success();
-  }
-  return invalid("unknown kind of noise");
-}
-
 template <bool kGather>
-ffi::Error handle(const Any& in, const Any& seed, const Any& table, int64_t partners, int64_t noise,
-                  int64_t n_pre, int64_t n_post, int64_t domain, int64_t degree, int64_t fan_in, int64_t skip,
-                  const Any& out) {
-  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
-  for (const int64_t size : {n_pre, n_post, domain, degree, fan_in})
-    if (size < 0 || size > kMost) return invalid("sizes must fit in 32 bits");
-  const int64_t channels = noise == 0 ? 1 : 2;
-  const Any& pre = kGather ? out : in;
-  const Any& post = kGather ? in : out;
-  const int64_t batch = pre.dimensions().size() > 1 ? pre.dimensions()[0] : 1;
-  if (static_cast<int64_t>(pre.element_count()) != batch * n_pre ||
-      static_cast<int64_t>(post.element_count()) != batch * n_post * channels)
-    return invalid("vectors must have one entry per neuron");
-  if (in.element_type() != out.element_type()) return invalid("vectors must have the same type");
-  if (seed.element_type() != ffi::U32 || table.element_type() != ffi::U32) return invalid("seed and table must be uint32");
-  if (seed.element_count() != 2) return invalid("the seed must have two entries");
-  const int64_t table_size = static_cast<int64_t>(table.element_count());
-  const Partners kind = static_cast<Partners>(partners);
-  if (partners < 0 || partners > 2) return invalid("unknown pattern");
-  // Targets are below n_post by construction only if these hold.
-  if (kind == Partners::kOfAll) {
-    if (table_size != n_pre + 1) return invalid("the table must have n_pre + 1 entries");
-    if (fan_in < 1 || domain > fan_in * n_post || skip != 0) return invalid("the synapses do not fit the targets");
-  } else if (domain + (skip != 0) > n_post) {
-    return invalid("the domain exceeds the targets");
-  }
-  const auto* s = static_cast<const uint32_t*>(seed.untyped_data());
-  const Pattern p{kind,   n_pre, n_post, domain, degree, fan_in, skip != 0, {s[0], s[1]},
-                  static_cast<const uint32_t*>(table.untyped_data()), table_size};
-  switch (in.element_type()) {
-    case ffi::F32:
-      return run_noise<kGather, float>(p, noise, batch, in.untyped_data(), out.untyped_data());
-    case ffi::F64:
-      return run_noise<kGather, double>(p, noise, batch, in.untyped_data(), out.untyped_data());
-    default:
-      return invalid("vectors must be float32 or float64");
-  }
+ffi::Error handle(const Any& in, const Any& seed, const Any& table, const Numbers& numbers, const Any& out) {
+  Problem p;
+  if (ffi::Error error = check(kGather, in, seed, table, numbers, out, &p); error.failure()) return error;
+  const auto* s = data<uint32_t>(seed);
+  p.pattern.seed[0] = s[0], p.pattern.seed[1] = s[1];
+  return dispatch(in, p.noise, [&](auto zero, auto noise) {
+    run<kGather, decltype(zero), noise.value>(p.pattern, p.batch, in.untyped_data(), out.untyped_data());
+    return ffi::Error::Success();
+  });
 }
 
-ffi::Error procedural_scatter_handler(Any in, Any seed, Any table, int64_t partners, int64_t noise,
-                                      int64_t n_pre, int64_t n_post, int64_t domain, int64_t degree, int64_t fan_in,
-                                      int64_t skip, ffi::Result<Any> out) {
-  return handle<false>(in, seed, table, partners, noise, n_pre, n_post, domain, degree, fan_in, skip, *out);
+ffi::Error scatter(Any in, Any seed, Any table, BRAINSIM_PROCEDURAL_PARAMETERS, Out out) {
+  return handle<false>(in, seed, table, BRAINSIM_PROCEDURAL_NUMBERS, *out);
 }
-ffi::Error procedural_gather_handler(Any in, Any seed, Any table, int64_t partners, int64_t noise,
-                                     int64_t n_pre, int64_t n_post, int64_t domain, int64_t degree, int64_t fan_in,
-                                     int64_t skip, ffi::Result<Any> out) {
-  return handle<true>(in, seed, table, partners, noise, n_pre, n_post, domain, degree, fan_in, skip, *out);
+ffi::Error gather(Any in, Any seed, Any table, BRAINSIM_PROCEDURAL_PARAMETERS, Out out) {
+  return handle<true>(in, seed, table, BRAINSIM_PROCEDURAL_NUMBERS, *out);
 }
 
 }  // namespace
-}  // namespace brainsim
+}  // namespace brainsim::regenerating
 
-#define BRAINSIM_PROCEDURAL                                                                                   \
-  xla::ffi::Ffi::Bind()                                                                                       \
-      .Arg<xla::ffi::AnyBuffer>()                                                                             \
-      .Arg<xla::ffi::AnyBuffer>()                                                                             \
-      .Arg<xla::ffi::AnyBuffer>()                                                                             \
-      .Attr<int64_t>("partners")                                                                              \
-      .Attr<int64_t>("noise")                                                                                 \
-      .Attr<int64_t>("n_pre")                                                                                 \
-      .Attr<int64_t>("n_post")                                                                                \
-      .Attr<int64_t>("domain")                                                                                \
-      .Attr<int64_t>("degree")                                                                                \
-      .Attr<int64_t>("fan_in")                                                                                \
-      .Attr<int64_t>("skip")
+#define BRAINSIM_PROCEDURAL BRAINSIM_PROCEDURAL_ATTRIBUTES(xla::ffi::Ffi::Bind())
 
-BRAINSIM_HANDLER(brainsim_procedural_scatter, procedural_scatter_handler, BRAINSIM_PROCEDURAL)
-BRAINSIM_HANDLER(brainsim_procedural_gather, procedural_gather_handler, BRAINSIM_PROCEDURAL)
+BRAINSIM_HANDLER(brainsim_procedural_scatter, regenerating::scatter, BRAINSIM_PROCEDURAL)
+BRAINSIM_HANDLER(brainsim_procedural_gather, regenerating::gather, BRAINSIM_PROCEDURAL)

@@ -14,71 +14,20 @@
 #define BRAINSIM_PROCEDURAL_KERNELS_H_
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 
 #include "csr_kernels.h"
-
-#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
-#define BRAINSIM_WIDE 1
-#define BRAINSIM_ALWAYS_INLINE inline __attribute__((always_inline))
-#else
-#define BRAINSIM_WIDE 0
-#define BRAINSIM_ALWAYS_INLINE inline
-#endif
-#if defined(__GNUC__) || defined(__clang__)
-#define BRAINSIM_UNROLL _Pragma("GCC unroll 10")
-#else
-#define BRAINSIM_UNROLL
-#endif
+#include "procedural_synapses.h"
 
 namespace brainsim {
 
-enum class Partners : int64_t { kDifferent = 0, kIndependent = 1, kOfAll = 2 };
-enum class Noise : int64_t { kNone = 0, kUniform = 1, kNormal = 2 };
-
-struct Pattern {
-  Partners partners;
-  int64_t n_pre, n_post;
-  int64_t domain;   // what the permutation permutes: possible targets, or (kOfAll) synapses
-  int64_t degree;   // of every row; of a table, the least
-  int64_t fan_in;   // kOfAll: synapses per target
-  bool skip;        // row i has no synapse onto target i
-  uint32_t seed[2];
-  const uint32_t* table;  // none: every row has `degree`
-  int64_t table_size;
-};
-
-constexpr int64_t kPiece = 256;        // synapses regenerated at a time
-constexpr int64_t kKeys = 24;          // rounds of the permutation of a small domain,
-constexpr int64_t kRounds = 12;        // and of a large one, which mixes faster
-constexpr int64_t kSmallBits = 6;
-enum Stream : uint32_t { kKeyStream = 0, kDegreeStream = 1, kTargetStream = 2, kNoiseStream = 3 };
-
-struct Block {
-  uint32_t word[4];
-};
-
-BRAINSIM_ALWAYS_INLINE Block philox(const uint32_t* seed, uint32_t row, uint32_t block, uint32_t stream) {
-  uint32_t c0 = row, c1 = stream, c2 = block, c3 = 0, k0 = seed[0], k1 = seed[1];
-  BRAINSIM_UNROLL
-  for (int round = 0; round < 10; ++round) {
-    const uint64_t a = uint64_t{0xD2511F53u} * c0, b = uint64_t{0xCD9E8D57u} * c2;
-    c0 = static_cast<uint32_t>(b >> 32) ^ c1 ^ k0;
-    c1 = static_cast<uint32_t>(b);
-    c2 = static_cast<uint32_t>(a >> 32) ^ c3 ^ k1;
-    c3 = static_cast<uint32_t>(a);
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
-  }
-  return {{c0, c1, c2, c3}};
-}
+constexpr int64_t kPiece = 256;  // synapses regenerated at a time
 
 // The blocks first, first + 1, ... of a row: `words` holds the first word of each, then the second of each, and so on.
 BRAINSIM_ALWAYS_INLINE void philox_blocks(const uint32_t* seed, uint32_t row, uint32_t first, uint32_t stream,
                                           int64_t count, uint32_t* BRAINSIM_RESTRICT words) {
   for (int64_t i = 0; i < count; ++i) {
-    const Block block = philox(seed, row, first + static_cast<uint32_t>(i), stream);
+    const Words block = philox_of(seed, row, first + static_cast<uint32_t>(i), stream);
     words[i] = block.word[0];
     words[count + i] = block.word[1];
     words[2 * count + i] = block.word[2];
@@ -86,84 +35,42 @@ BRAINSIM_ALWAYS_INLINE void philox_blocks(const uint32_t* seed, uint32_t row, ui
   }
 }
 
-BRAINSIM_ALWAYS_INLINE uint32_t hashed(uint32_t x, uint32_t key) {
-  x = (x ^ key) * 0xD2511F53u;
-  x = (x ^ (x >> 15)) * 0xCD9E8D57u;
-  return x >> 16;
+BRAINSIM_ALWAYS_INLINE void once(const Permutation& permutation, int64_t count, uint32_t* BRAINSIM_RESTRICT values) {
+  if (permutation.rounds == kKeys) {
+    for (int64_t i = 0; i < count; ++i) values[i] = permutation.image<kKeys>(values[i]);
+  } else {
+    for (int64_t i = 0; i < count; ++i) values[i] = permutation.image<kRounds>(values[i]);
+  }
 }
 
-// A permutation of the numbers below 2^bits: an alternating Feistel network, on their upper and lower bits.
-struct Permutation {
-  uint32_t low_bits, low, high;  // number of lower bits; masks of lower and upper bits
-  int64_t rounds;
-  uint32_t domain;
-  uint32_t keys[kKeys];
-
-  explicit Permutation(int64_t size) : domain(static_cast<uint32_t>(size)) {
-    uint32_t bits = 1;
-    while (bits < 32 && (uint64_t{1} << bits) < static_cast<uint64_t>(size)) ++bits;
-    low_bits = bits - bits / 2;
-    low = (1u << low_bits) - 1;
-    high = (1u << (bits / 2)) - 1;
-    rounds = bits <= kSmallBits ? kKeys : kRounds;
+// Each of `count` values, which must be below the domain, becomes its image: `Permutation::of`, in vectors.
+BRAINSIM_ALWAYS_INLINE void apply(const Permutation& permutation, int64_t count, uint32_t* BRAINSIM_RESTRICT values) {
+  once(permutation, count, values);
+  uint32_t largest = 0;
+  for (int64_t i = 0; i < count; ++i) largest = std::max(largest, values[i]);
+  if (largest < permutation.domain) return;
+  int32_t position[kPiece];
+  uint32_t outside[kPiece];
+  int64_t left = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    position[left] = static_cast<int32_t>(i);
+    outside[left] = values[i];
+    left += values[i] >= permutation.domain;
   }
-
-  BRAINSIM_ALWAYS_INLINE void draw(const uint32_t* seed, uint32_t row) {
-    for (int64_t i = 0; i < rounds; i += 4) {
-      const Block block = philox(seed, row, static_cast<uint32_t>(i / 4), kKeyStream);
-      for (int64_t k = 0; k < 4; ++k) keys[i + k] = block.word[k];
+  while (left > 0) {
+    once(permutation, left, outside);
+    int64_t still = 0;
+    for (int64_t i = 0; i < left; ++i) {
+      const uint32_t value = outside[i];
+      const int32_t at = position[i];
+      values[at] = value;
+      position[still] = at;
+      outside[still] = value;
+      still += value >= permutation.domain;
     }
+    left = still;
   }
-
-  // Each of `count` values, which must be below `domain`, becomes its image, also below `domain`.
-  BRAINSIM_ALWAYS_INLINE void apply(int64_t count, uint32_t* BRAINSIM_RESTRICT values) const {
-    once(count, values);
-    uint32_t largest = 0;
-    for (int64_t i = 0; i < count; ++i) largest = std::max(largest, values[i]);
-    if (largest < domain) return;
-    int32_t position[kPiece];
-    uint32_t outside[kPiece];
-    int64_t left = 0;
-    for (int64_t i = 0; i < count; ++i) {
-      position[left] = static_cast<int32_t>(i);
-      outside[left] = values[i];
-      left += values[i] >= domain;
-    }
-    while (left > 0) {
-      once(left, outside);
-      int64_t still = 0;
-      for (int64_t i = 0; i < left; ++i) {
-        const uint32_t value = outside[i];
-        const int32_t at = position[i];
-        values[at] = value;
-        position[still] = at;
-        outside[still] = value;
-        still += value >= domain;
-      }
-      left = still;
-    }
-  }
-
- private:
-  BRAINSIM_ALWAYS_INLINE void once(int64_t count, uint32_t* BRAINSIM_RESTRICT values) const {
-    if (rounds == kKeys) {
-      for (int64_t i = 0; i < count; ++i) values[i] = image<kKeys>(values[i]);
-    } else {
-      for (int64_t i = 0; i < count; ++i) values[i] = image<kRounds>(values[i]);
-    }
-  }
-
-  template <int64_t kCount>
-  BRAINSIM_ALWAYS_INLINE uint32_t image(uint32_t value) const {
-    uint32_t upper = value >> low_bits, lower = value & low;
-    BRAINSIM_UNROLL
-    for (int64_t t = 0; t < kCount / 2; ++t) {
-      lower ^= hashed(upper, keys[2 * t]) & low;
-      upper ^= hashed(lower, keys[2 * t + 1]) & high;
-    }
-    return upper << low_bits | lower;
-  }
-};
+}
 
 // The synapses of one row after another.
 template <typename T, Noise kNoise>
@@ -179,20 +86,10 @@ class Generator {
   // Begins a row: returns the number of its synapses.
   BRAINSIM_ALWAYS_INLINE int64_t begin(int64_t row) {
     row_ = static_cast<uint32_t>(row);
-    first_ = 0;
-    if (p_.partners == Partners::kOfAll) {
-      first_ = std::min<int64_t>(p_.table[row], p_.domain);
-      return std::max<int64_t>(first_, std::min<int64_t>(p_.table[row + 1], p_.domain)) - first_;
-    }
-    int64_t degree = p_.degree;
-    if (p_.table_size > 0) {
-      const uint32_t draw = philox(p_.seed, row_, 0, kDegreeStream).word[0];
-      degree += std::upper_bound(p_.table, p_.table + p_.table_size, draw) - p_.table;
-    }
-    if (p_.partners == Partners::kIndependent) return p_.domain > 0 ? degree : 0;
-    degree = std::min(degree, p_.domain);
-    if (degree > 0) permutation_.draw(p_.seed, row_);
-    return degree;
+    const Span span = span_of(p_, row);
+    first_ = span.first;
+    if (p_.partners == Partners::kDifferent && span.degree > 0) permutation_.draw(p_.seed, row_);
+    return span.degree;
   }
 
   // Fills `targets` and `noise` with those of `count` <= kPiece synapses of the row, from `from`, a multiple of kPiece.
@@ -206,12 +103,12 @@ class Generator {
       const uint64_t n = static_cast<uint64_t>(p_.domain);
       for (int64_t i = 0; i < count; ++i) {
         const uint32_t* word = words + (i & 1) * 2 * blocks + i / 2;
-        values[i] = static_cast<uint32_t>((word[0] * n + (word[blocks] * n >> 32)) >> 32);
+        values[i] = scaled(word[0], word[blocks], n);
       }
     } else {
       const uint32_t first = static_cast<uint32_t>(first_ + from);
       for (int64_t i = 0; i < count; ++i) values[i] = first + static_cast<uint32_t>(i);
-      permutation_.apply(count, values);
+      apply(permutation_, count, values);
     }
     if (p_.partners == Partners::kOfAll) {
       const uint32_t fan_in = static_cast<uint32_t>(p_.fan_in);
@@ -229,24 +126,12 @@ class Generator {
     philox_blocks(p_.seed, row_, static_cast<uint32_t>(from / 4), kNoiseStream, blocks, words);
     for (int64_t i = 0; i < blocks; ++i) {
       if (kNoise == Noise::kUniform) {
-        for (int64_t k = 0; k < 4; ++k) {
-          const uint32_t word = words[k * blocks + i];
-          noise[4 * i + k] = sizeof(T) == 4 ? static_cast<T>(word >> 8) * static_cast<T>(0x1p-24)
-                                            : static_cast<T>(word) * static_cast<T>(0x1p-32);
-        }
+        for (int64_t k = 0; k < 4; ++k) noise[4 * i + k] = uniform<T>(words[k * blocks + i]);
       } else {
-        for (int64_t k = 0; k < 2; ++k) pair(words[2 * k * blocks + i], words[(2 * k + 1) * blocks + i], noise + 4 * i + 2 * k);
+        for (int64_t k = 0; k < 2; ++k)
+          normal(words[2 * k * blocks + i], words[(2 * k + 1) * blocks + i], noise + 4 * i + 2 * k);
       }
     }
-  }
-
-  // Two normal numbers from two words: Box & Muller 1958, doi:10.1214/aoms/1177706645.
-  BRAINSIM_ALWAYS_INLINE static void pair(uint32_t a, uint32_t b, T* out) {
-    const T u = (static_cast<T>(a) + static_cast<T>(0.5)) * static_cast<T>(0x1p-32);
-    const T angle = static_cast<T>(b) * static_cast<T>(0x1p-32) * static_cast<T>(6.283185307179586);
-    const T radius = std::sqrt(static_cast<T>(-2) * std::log(u));
-    out[0] = radius * std::cos(angle);
-    out[1] = radius * std::sin(angle);
   }
 
   const Pattern p_;
@@ -254,10 +139,6 @@ class Generator {
   uint32_t row_ = 0;
   int64_t first_ = 0;
 };
-
-// Channels of a result or an argument: the sum alone, or the sum and the sum weighted by noise.
-template <Noise kNoise>
-constexpr int64_t kChannels = kNoise == Noise::kNone ? 1 : 2;
 
 // out[b, post] = sum of spikes[b, pre] over the synapses, and the same times noise. Rows that no b uses are not regenerated.
 template <typename T, Noise kNoise>

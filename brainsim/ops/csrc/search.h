@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "portable.h"
 #include "restrict.h"
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
@@ -22,18 +23,6 @@ namespace brainsim {
 constexpr int64_t kChunk = 512;
 constexpr int64_t kBlock = 32;     // values looked at together: most hold no spike,
 constexpr int64_t kPart = 8;       // and of the others, most parts hold none
-
-// The bits of a number without its sign: zero for +0 and -0 only (so not for NaN).
-inline uint32_t magnitude_bits(float x) {
-  uint32_t bits;
-  std::memcpy(&bits, &x, sizeof(bits));
-  return bits & 0x7fffffffu;
-}
-inline uint64_t magnitude_bits(double x) {
-  uint64_t bits;
-  std::memcpy(&bits, &x, sizeof(bits));
-  return bits & 0x7fffffffffffffffull;
-}
 
 // Bit patterns are OR-ed, 16 bytes at a time: faster than floats are compared.
 template <int64_t kSize, typename T>

@@ -1,0 +1,37 @@
+// CUDA twin of blocks.cc: the same operands, the same checks; one kernel for each block.
+
+#include "../blocks_problem.h"
+#include "launch.h"
+#include "products.h"
+
+namespace brainsim::many {
+namespace {
+
+using namespace cuda;
+
+ffi::Error blocks(cudaStream_t stream, ffi::RemainingArgs args, ffi::RemainingRets rets,
+                  ffi::Span<const int64_t> layout) {
+  return dispatch(layout, rets, [&](auto zero) {
+    using T = decltype(zero);
+    Problem<T> p;
+    const auto in_place = [&](const Any& operand, const Any& result) { return alias(stream, operand, result); };
+    BRAINSIM_TRY(check(args, rets, layout, in_place, &p));
+    for (int64_t s = 0; s < p.n_sources; ++s) {
+      for (int64_t b = p.sources[s].first; b < p.sources[s].first + p.sources[s].n_blocks; ++b) {
+        const Block<T>& block = p.blocks[b];
+        BRAINSIM_TRY(launch(stream, scatter_rows<T, T, Rows>, block.rows.n_pre * kLanes, block.rows, 1,
+                            p.sources[s].spikes + block.first_pre, block.weights, block.each, block.out));
+      }
+    }
+    return ffi::Error::Success();
+  });
+}
+
+}  // namespace
+}  // namespace brainsim::many
+
+BRAINSIM_EXPORT XLA_FFI_Error* brainsim_blocks(XLA_FFI_CallFrame* frame);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(brainsim_blocks, brainsim::many::blocks,
+                              BRAINSIM_CUDA.RemainingArgs()
+                                  .RemainingRets()
+                                  .Attr<xla::ffi::Span<const int64_t>>("layout"));
