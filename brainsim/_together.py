@@ -70,7 +70,7 @@ class Together(AbstractNode):
                     dtype = next(x.dtype for x in there if x is not None)
                     pairs = zip(there, names, strict=True)
                     ring[names[0]] = _joined([jnp.zeros(self.sizes[n], dtype) if x is None else x for x, n in pairs])
-        return NetworkState(populations, history, state.lists, relevant)
+        return NetworkState(populations, history, state.lists, relevant, state.late)
 
     def unpack(self, state: NetworkState, k: Array) -> NetworkState:
         """The state of the network, population by population, before step `k`."""
@@ -86,7 +86,7 @@ class Together(AbstractNode):
                     if x is not None and name in sending:
                         ring[name] = part(x)
         inside = lambda by_name: {name: by_name[name] for name in self.sizes if name in by_name}
-        return NetworkState(inside(populations), inside(history), state.lists, inside(relevant))
+        return NetworkState(inside(populations), inside(history), state.lists, inside(relevant), state.late)
 
     def step(self, k, dt, state, inputs, solver):
         state, spikes, _ = self.step_and_list(k, k, dt, state, inputs, solver, {})
@@ -138,7 +138,8 @@ class Together(AbstractNode):
             for name in (name for name in names if name in state.lists):
                 size = state.lists[name].shape[1]
                 lists[name] = set_row(state.lists[name], k, ops.spike_list(spikes[name], size))
-        return NetworkState(populations, history, lists, relevant), spikes, recorded
+        late = self.network.sent(k, dt, state, spikes)
+        return NetworkState(populations, history, lists, relevant, late), spikes, recorded
 
     def _population(self, names: tuple[str, ...]) -> Population:
         """The populations of a group as one."""

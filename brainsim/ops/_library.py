@@ -37,6 +37,8 @@ _TARGETS = (
     "brainsim_exponential_step",
     "brainsim_procedural_gather",
     "brainsim_procedural_scatter",
+    "brainsim_procedural_collect",
+    "brainsim_procedural_send",
     "brainsim_poisson",
     "brainsim_bernoulli",
     "brainsim_arrivals_add",

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ._philox import high_product, permuted, philox, rounds, words
 
 KEYS, DEGREES, TARGETS, NOISE = range(4)  # streams of random words, as in csrc/procedural_kernels.h
-_SYNAPSES = 1 << 14  # regenerated at a time
+SYNAPSES = 1 << 14  # regenerated at a time
 
 
 class Synapses(NamedTuple):
@@ -73,7 +73,7 @@ def scatter(spikes, seed, table, *, pattern, noise):
         return out
     active = jnp.any(spikes != 0, axis=0)
     order = jnp.nonzero(active, size=p.n_pre, fill_value=0)[0].astype(jnp.int32)
-    size = max(1, min(p.n_pre, _SYNAPSES // p.most))
+    size = max(1, min(p.n_pre, SYNAPSES // p.most))
     total = jnp.sum(active, dtype=jnp.int32)
 
     def chunk(carry):
@@ -96,7 +96,7 @@ def gather(values, seed, table, *, pattern, noise):
     p = pattern
     if values.size * p.n_pre * p.most * p.domain == 0:
         return jnp.zeros((len(values), p.n_pre), values.dtype)
-    size = max(1, min(p.n_pre, _SYNAPSES // p.most))
+    size = max(1, min(p.n_pre, SYNAPSES // p.most))
     rows = jnp.arange(-(-p.n_pre // size) * size, dtype=jnp.int32).reshape(-1, size)
 
     def chunk(rows):

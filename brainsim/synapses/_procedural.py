@@ -15,6 +15,7 @@ from .. import ops
 from .._compat import is_traced
 from .._dynamics import AbstractConnectivity, AbstractRule
 from .._typing import as_float
+from ..ops._procedural import Synapses
 from . import _draw
 from ._distributions import Normal, Uniform
 from ._wiring import FixedInDegree, FixedOutDegree, FixedProbability
@@ -70,29 +71,36 @@ class Regenerated(AbstractConnectivity):
         return self.pattern.n_post
 
     @property
-    def _noise(self) -> Any:
+    def noise(self) -> Any:
+        """The random number of a synapse, as `brainsim.ops.procedural_matvec` names it."""
         return {Normal: "normal", Uniform: "uniform"}.get(type(self.weight), "none")
 
-    def _combined(self, count: Array, noise: Array) -> Array:
-        """The sum of weights of `count` synapses whose random numbers sum up to `noise`."""
+    @property
+    def parts(self) -> tuple[Array, ...]:
+        """The weight of a synapse is the first of these, and the second, if there is one, times its random number."""
         if isinstance(self.weight, Normal):
-            return self.weight.mean * count + self.weight.sd * noise
+            return self.weight.mean, self.weight.sd
         if isinstance(self.weight, Uniform):
-            return self.weight.low * count + (self.weight.high - self.weight.low) * noise
-        return self.weight * count
+            return self.weight.low, self.weight.high - self.weight.low
+        return (self.weight,)
 
     def __call__(self, spikes):
-        sums = ops.procedural_matvec(spikes, self.seed, self.table, self.pattern, self._noise)
-        return self._combined(*((sums, sums) if sums.ndim == 1 else (sums[:, 0], sums[:, 1])))
+        sums = ops.procedural_matvec(spikes, self.seed, self.table, self.pattern, self.noise)
+        sums = sums.reshape(self.n_post, len(self.parts))
+        return sum(part * sums[:, i] for i, part in enumerate(self.parts))
+
+    def synapses(self) -> Synapses:
+        """All of them, with their weights as `noise`, and 0 where there is none: for tests and for looking at."""
+        dtype = jnp.result_type(float)
+        s = ops.procedural_synapses(self.seed, self.table, self.pattern, self.noise, dtype)
+        real = s.real.astype(dtype)
+        noise = real if s.noise is None else jnp.where(s.real, s.noise, 0)
+        return s._replace(noise=sum(part * x for part, x in zip(self.parts, (real, noise), strict=False)))
 
     def as_dense(self):
-        dtype = jnp.result_type(float)
-        synapses = ops.procedural_synapses(self.seed, self.table, self.pattern, self._noise, dtype)
-        zero = jnp.zeros((self.n_pre, self.n_post), dtype)
-        rows = jnp.broadcast_to(jnp.arange(self.n_pre, dtype=jnp.int32)[:, None], synapses.targets.shape)
-        real = synapses.real.astype(dtype)
-        noise = real if synapses.noise is None else jnp.where(synapses.real, synapses.noise, 0)
-        return self._combined(zero.at[rows, synapses.targets].add(real), zero.at[rows, synapses.targets].add(noise))
+        s = self.synapses()
+        rows = jnp.broadcast_to(jnp.arange(self.n_pre, dtype=jnp.int32)[:, None], s.targets.shape)
+        return jnp.zeros((self.n_pre, self.n_post), s.noise.dtype).at[rows, s.targets].add(s.noise)
 
 
 class Procedural(AbstractRule):

@@ -6,7 +6,6 @@
 // Both take the seed [2] and a table [any], uint32. Arrays of a batch may come flat where B = 1.
 
 #include <cstdint>
-#include <limits>
 #include <string>
 
 #include "handlers.h"
@@ -81,9 +80,6 @@ template <bool kGather>
 ffi::Error handle(const Any& in, const Any& seed, const Any& table, int64_t partners, int64_t noise,
                   int64_t n_pre, int64_t n_post, int64_t domain, int64_t degree, int64_t fan_in, int64_t skip,
                   const Any& out) {
-  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
-  for (const int64_t size : {n_pre, n_post, domain, degree, fan_in})
-    if (size < 0 || size > kMost) return invalid("sizes must fit in 32 bits");
   const int64_t channels = noise == 0 ? 1 : 2;
   const Any& pre = kGather ? out : in;
   const Any& post = kGather ? in : out;
@@ -95,18 +91,10 @@ ffi::Error handle(const Any& in, const Any& seed, const Any& table, int64_t part
   if (seed.element_type() != ffi::U32 || table.element_type() != ffi::U32) return invalid("seed and table must be uint32");
   if (seed.element_count() != 2) return invalid("the seed must have two entries");
   const int64_t table_size = static_cast<int64_t>(table.element_count());
-  const Partners kind = static_cast<Partners>(partners);
-  if (partners < 0 || partners > 2) return invalid("unknown pattern");
-  // Targets are below n_post by construction only if these hold.
-  if (kind == Partners::kOfAll) {
-    if (table_size != n_pre + 1) return invalid("the table must have n_pre + 1 entries");
-    if (fan_in < 1 || domain > fan_in * n_post || skip != 0) return invalid("the synapses do not fit the targets");
-  } else if (domain + (skip != 0) > n_post) {
-    return invalid("the domain exceeds the targets");
-  }
   const auto* s = static_cast<const uint32_t*>(seed.untyped_data());
-  const Pattern p{kind,   n_pre, n_post, domain, degree, fan_in, skip != 0, {s[0], s[1]},
+  const Pattern p{static_cast<Partners>(partners), n_pre, n_post, domain, degree, fan_in, skip != 0, {s[0], s[1]},
                   static_cast<const uint32_t*>(table.untyped_data()), table_size};
+  if (const char* what = fault(p); what != nullptr) return invalid(what);
   switch (in.element_type()) {
     case ffi::F32:
       return run_noise<kGather, float>(p, noise, batch, in.untyped_data(), out.untyped_data());

@@ -49,6 +49,17 @@ struct Pattern {
   int64_t table_size;
 };
 
+// What is wrong with a pattern, or null: targets are below n_post by construction only if nothing is.
+inline const char* fault(const Pattern& p) {
+  constexpr int64_t kMost = INT32_MAX;
+  for (const int64_t size : {p.n_pre, p.n_post, p.domain, p.degree, p.fan_in})
+    if (size < 0 || size > kMost) return "sizes must fit in 32 bits";
+  if (p.partners < Partners::kDifferent || p.partners > Partners::kOfAll) return "unknown pattern";
+  if (p.partners != Partners::kOfAll) return p.domain + p.skip > p.n_post ? "the domain exceeds the targets" : nullptr;
+  if (p.table_size != p.n_pre + 1) return "the table must have n_pre + 1 entries";
+  return p.fan_in < 1 || p.domain > p.fan_in * p.n_post || p.skip ? "the synapses do not fit the targets" : nullptr;
+}
+
 constexpr int64_t kPiece = 256;        // synapses regenerated at a time
 constexpr int64_t kKeys = 24;          // rounds of the permutation of a small domain,
 constexpr int64_t kRounds = 12;        // and of a large one, which mixes faster
