@@ -267,9 +267,8 @@ class Network(AbstractNode):
         return [(n, p, p.connect) for n, p in self.projections.items() if isinstance(p.connect, DelayedRegenerated)]
 
     def sent(self, k: Array, dt: float, state: NetworkState, spikes: dict[str, Array]) -> dict[str, Array]:
-        """`state.late` after step k: without what has arrived, with what the spikes of this step send."""
-        gone = {name: set_row(ring, k, jnp.zeros(ring.shape[1:], ring.dtype)) for name, ring in state.late.items()}
-        return {name: connect(gone[name], spikes[p.pre], k, dt=dt) for name, p, connect in self._late()}
+        """`state.late` after step k, in which these spikes leave."""
+        return {name: connect(state.late[name], spikes[p.pre], k, dt=dt) for name, p, connect in self._late()}
 
     def _bundled_events(self, past: dict[str, Past], dt: float) -> dict[str, Array]:
         """The events that bundles deliver, by `"population.receptor"`: each adds to one vector, in place."""

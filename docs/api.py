@@ -15,7 +15,7 @@ FAMILIES = {
     "neurons": "Neurons",
     "synapses._receptors": "Receptors",
     "synapses._wiring synapses._total_number synapses._distributions": "Wiring rules",
-    "synapses._connectivity synapses._delays synapses._procedural synapses._convolution": "Connectivity",
+    "synapses._connectivity synapses._delays synapses._procedural synapses._procedural_delays synapses._convolution": "Connectivity",
     "inputs": "Inputs",
     "_surrogate": "Surrogates",
     "_solver": "Solvers",

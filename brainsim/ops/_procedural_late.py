@@ -75,7 +75,9 @@ def procedural_send(
     seed, table = drawn(name, seed, table, p, noise)
     delays = _checked_delays(name, delays, least, stride)
     if least + stride * len(delays) > len(ring):
-        raise ValueError(f"{name}: the ring has {len(ring)} rows, the longest delay {least + stride * len(delays)} steps")
+        raise ValueError(
+            f"{name}: the ring has {len(ring)} rows, the longest delay {least + stride * len(delays)} steps"
+        )
     params = dict(pattern=p, noise=noise, least=least, stride=stride)
     return send.bind(ring[None], x, seed, table, delays, jnp.asarray(k, np.int32), **params)[0]
 

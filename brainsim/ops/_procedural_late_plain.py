@@ -58,7 +58,7 @@ def collect(ring, seed, table, delays, k, *, pattern, noise, least, stride):
         rows = jnp.minimum(rows, p.n_pre - 1)
         s, slot = _regenerated(rows, seed, table, delays, k, p, noise, least, stride, ring.shape[1], ring.dtype)
         found = jnp.where(s.real, ring[:, slot, jnp.where(s.real, s.targets, 0)], 0)
-        terms = [found] if s.noise is None else [found, found * jnp.where(s.real, s.noise, 0)]
+        terms = [found] if s.noise is None else [found, found * jnp.where(s.real, s.noise, 0)[None]]
         return jnp.stack([term.sum(axis=-1) for term in terms], axis=-1)
 
     found = jax.lax.map(chunk, rows)  # [chunk, B, size, channel]

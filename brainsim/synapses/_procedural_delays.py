@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt32
@@ -24,7 +25,7 @@ class DelayedRegenerated(eqx.Module):
         \text{spikes}_i(t - \text{delay}_s)$$
 
     Nothing is stored per synapse. A neuron's synapses are regenerated once, when it spikes, and what they deliver waits
-    in a ring with a row for each step up to the longest delay, which a run carries. Delays have the distribution of
+    in a ring with a row for each step up to the longest delay, and one for this step, which a run carries. Delays have the distribution of
     `delay` rounded to `resolution`, halves up. They depend on the seed, the row and the position in it, computed with
     integers: they are the same on every machine. Events are differentiable in spikes and weights, not in delays.
 
@@ -41,7 +42,7 @@ class DelayedRegenerated(eqx.Module):
     >>> connect = bs.Procedural(bs.FixedOutDegree(100)).build(jax.random.key(0), 1000, 1000, same=True)
     >>> late = bs.DelayedRegenerated(connect, bs.Uniform(0.5, 2.0))
     >>> late.longest(dt=0.1), late.init(dt=0.1).shape, sum(x.nbytes for x in jax.tree.leaves(late)) < 100
-    (20, (20, 1000), True)
+    (20, (21, 1000), True)
 
     ```
     """
@@ -80,23 +81,25 @@ class DelayedRegenerated(eqx.Module):
         return dict(least=self.least * unit, stride=unit)
 
     def longest(self, *, dt: float) -> int:
-        """The longest delay in steps of `dt` ms: the number of rows of the ring."""
+        """The longest delay in steps of `dt` ms."""
         return sum(n * m for n, m in zip(self._steps(dt).values(), (1, len(self.table)), strict=True))
 
     def init(self, *, dt: float, dtype: Any = None) -> Float[Array, "rows post"]:
         """An empty ring, for steps of `dt` ms: row k mod rows is what arrives in step k."""
-        return jnp.zeros((self.longest(dt=dt), self.n_post), dtype)
+        return jnp.zeros((self.longest(dt=dt) + 1, self.n_post), dtype)
 
     def __call__(
         self, ring: Float[Array, "rows post"], spikes: Float[Array, " pre"], k: Any, *, dt: float
     ) -> Float[Array, "rows post"]:
-        """The ring with the `spikes` that leave in step k; what arrived in this step has to be gone from it."""
+        """The ring after step k: with the `spikes` that leave in it, and without what arrived in it."""
         c = self.connect
         parts = [(part * spikes).astype(ring.dtype) for part in c.parts]
         sent = parts[0] if len(parts) == 1 else jnp.stack(parts, axis=-1)
-        return ops.procedural_send(
-            ring, sent, c.seed, c.table, self.table, k, c.pattern, c.noise, **self._steps(dt)
-        )
+        steps, k = self._steps(dt), jnp.asarray(k, jnp.int32)
+        ring = ops.procedural_send(ring, sent, c.seed, c.table, self.table, k, c.pattern, c.noise, **steps)
+        # Afterwards: no delay leads to this row. XLA would copy a ring that changes between a loop and the kernel.
+        zeros, now = jnp.zeros(self.n_post, ring.dtype), jax.lax.rem(k, jnp.int32(ring.shape[0]))
+        return jax.lax.dynamic_update_index_in_dim(ring, zeros, now, 0)
 
     def as_dense(self, *, dt: float) -> Float[Array, "steps pre post"]:
         """One matrix for each delay of 1, 2, ... steps of `dt` ms."""
@@ -116,7 +119,9 @@ def _distribution(delay: Any, resolution: float) -> tuple[int, np.ndarray]:
     # As `rounded_delays` rounds them: u is drawn for delays from (u - 1/2) units on.
     first, last = (math.floor(x / resolution + 0.5 + 1e-9) for x in (low, high))
     if last - first >= _MOST:
-        raise ValueError(f"procedural delays: {last - first + 1:,} different ones are too many; round with `resolution`")
+        raise ValueError(
+            f"procedural delays: {last - first + 1:,} different ones are too many; round with `resolution`"
+        )
     edges = (np.arange(first + 1, last + 1) - 0.5 - 1e-9) * resolution
     words = np.rint(np.array([below(x) for x in edges]) * 2.0**32)
     least = first + int(np.count_nonzero(words < 1))
@@ -132,7 +137,9 @@ def _cumulative(delay: Any) -> tuple[Callable[[float], float], float, float]:
     elif isinstance(delay, Uniform):
         numbers = delay.low, delay.high
     elif callable(delay) or np.ndim(delay := magnitude(delay, "ms")):
-        raise ValueError("procedural delays must be a number, brainsim.Normal or brainsim.Uniform, not an array or function")
+        raise ValueError(
+            "procedural delays must be a number, brainsim.Normal or brainsim.Uniform, not an array or function"
+        )
     else:
         numbers = delay, delay
     if any(is_traced(x) for x in numbers):
@@ -146,7 +153,9 @@ def _cumulative(delay: Any) -> tuple[Callable[[float], float], float, float]:
         return lambda x: min(max((x - a) / (b - a), 0.0), 1.0) if b > a else float(x > a), a, b
     low, high = delay.low, delay.high
     if b < 0 or not low <= high:
-        raise ValueError(f"procedural delays: sd must not be negative and low not above high, got {b:g}, {low:g}, {high:g}")
+        raise ValueError(
+            f"procedural delays: sd must not be negative and low not above high, got {b:g}, {low:g}, {high:g}"
+        )
     phi = lambda x: math.erfc((a - x) / b / math.sqrt(2)) / 2 if b > 0 else float(x > a)
     outside, mass = phi(low), phi(high) - phi(low)
     if b > 0 and mass < 1e-6 or b == 0 and not low <= a <= high:

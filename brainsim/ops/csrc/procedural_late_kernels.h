@@ -98,7 +98,6 @@ BRAINSIM_ALWAYS_INLINE void procedural_send(const Pattern& p, const Late& late, 
           const T* x = sent + (b * p.n_pre + row) * kC;
           if (magnitude_bits(x[0]) == 0 && magnitude_bits(x[kC - 1]) == 0) continue;
           T* y = ring + b * late.rows * p.n_post;
-          for (int64_t i = 0; i < count; ++i) BRAINSIM_PREFETCH(y + arrivals.place[i]);
           for (int64_t i = 0; i < count; ++i)
             y[arrivals.place[i]] += kC == 2 ? x[0] + generator.noise[i] * x[kC - 1] : x[0];
         }
@@ -124,7 +123,6 @@ BRAINSIM_ALWAYS_INLINE void procedural_collect(const Pattern& p, const Late& lat
       arrivals.generate(row, from, count, generator.targets);
       for (int64_t b = 0; b < batch; ++b) {
         const T* x = ring + b * late.rows * p.n_post;
-        for (int64_t i = 0; i < count; ++i) BRAINSIM_PREFETCH(x + arrivals.place[i]);
         T sum[2] = {0, 0};
         for (int64_t i = 0; i < count; ++i) {
           const T value = x[arrivals.place[i]];
