@@ -123,7 +123,7 @@ def _send_abstract(ring, *_, **params):
 
 
 def _send_jvp(primals, tangents, **params):
-    ring, sent, *rest = primals
+    ring, _sent, *rest = primals
     dring, dsent = tangents[:2]
     tangent = jnp.zeros_like(ring) if isinstance(dring, _compat.Zero) else dring
     if not isinstance(dsent, _compat.Zero):

@@ -1,4 +1,4 @@
-"""The products of `_procedural_late` in plain JAX: the reference for the kernels, and what runs where there are none."""
+"""The products of `_procedural_late` in plain JAX: the reference for the kernels, and what runs without them."""
 
 import jax
 import jax.numpy as jnp

@@ -19,15 +19,16 @@ from ._procedural import Regenerated
 
 
 class DelayedRegenerated(eqx.Module):
-    r"""Procedural connectivity with a delay for each synapse; what `Projection(..., Procedural(rule), delay=...)` builds.
+    r"""Procedural connectivity with a delay for each synapse; what a `Projection` with such a `delay` builds.
 
     $$\text{events}_j(t) = \sum_i \sum_{s \in \text{row } i,\ \text{target}_s = j} w_s\,
         \text{spikes}_i(t - \text{delay}_s)$$
 
     Nothing is stored per synapse. A neuron's synapses are regenerated once, when it spikes, and what they deliver waits
-    in a ring with a row for each step up to the longest delay, and one for this step, which a run carries. Delays have the distribution of
-    `delay` rounded to `resolution`, halves up. They depend on the seed, the row and the position in it, computed with
-    integers: they are the same on every machine. Events are differentiable in spikes and weights, not in delays.
+    in a ring, which a run carries, with a row for this step and for each up to the longest delay. Delays have the
+    distribution of `delay`, rounded to `resolution` (halves up). They depend on the seed, the row and the position in
+    it, computed with integers: they are the same on every machine. Events are differentiable in spikes and weights,
+    not in delays.
 
     **Arguments:**
 
@@ -158,7 +159,7 @@ def _cumulative(delay: Any) -> tuple[Callable[[float], float], float, float]:
         )
     phi = lambda x: math.erfc((a - x) / b / math.sqrt(2)) / 2 if b > 0 else float(x > a)
     outside, mass = phi(low), phi(high) - phi(low)
-    if b > 0 and mass < 1e-6 or b == 0 and not low <= a <= high:
+    if (b > 0 and mass < 1e-6) or (b == 0 and not low <= a <= high):
         raise ValueError(f"procedural delays: next to nothing of mean {a:g} and sd {b:g} lies in [{low:g}, {high:g}]")
     below = lambda x: min(max((phi(x) - outside) / mass, 0.0), 1.0) if b > 0 else float(x > a)
     return below, max(low, a - 9 * b), min(high, a + 9 * b)
