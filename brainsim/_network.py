@@ -204,8 +204,8 @@ class Network(AbstractNode):
         lists = {name: jnp.zeros((longest[name], size(name)), jnp.int32) for name in longest if name in late}
         compact = lambda name: isinstance(self.populations[name].neuron.surrogate, AbstractCompactSurrogate)
         relevant = {name: jnp.ones(x.shape, bool) for name, x in history.items() if compact(name)}
-        late = {name: c.init(dt=dt, dtype=history[p.pre].dtype) for name, p, c in self._late()}
-        return NetworkState(populations, history, lists, relevant, late)
+        waiting = {name: c.init(dt=dt, dtype=history[p.pre].dtype) for name, p, c in self._late()}
+        return NetworkState(populations, history, lists, relevant, waiting)
 
     def prepare(self, solver, *, dt):
         return self.prepared(solver, dt, self.populations)

@@ -15,7 +15,6 @@ from .. import ops
 from .._compat import is_traced
 from .._dynamics import AbstractConnectivity, AbstractRule
 from .._typing import as_float
-from ..ops._procedural import Synapses
 from . import _draw
 from ._distributions import Normal, Uniform
 from ._wiring import FixedInDegree, FixedOutDegree, FixedProbability
@@ -89,18 +88,18 @@ class Regenerated(AbstractConnectivity):
         sums = sums.reshape(self.n_post, len(self.parts))
         return sum(part * sums[:, i] for i, part in enumerate(self.parts))
 
-    def synapses(self) -> Synapses:
-        """All of them, with their weights as `noise`, and 0 where there is none: for tests and for looking at."""
+    def synapses(self) -> tuple[Array, Array]:
+        """Targets and weights of all, [pre, most], with weights of 0 where there is no synapse."""
         dtype = jnp.result_type(float)
         s = ops.procedural_synapses(self.seed, self.table, self.pattern, self.noise, dtype)
         real = s.real.astype(dtype)
         noise = real if s.noise is None else jnp.where(s.real, s.noise, 0)
-        return s._replace(noise=sum(part * x for part, x in zip(self.parts, (real, noise), strict=False)))
+        return s.targets, jnp.asarray(sum(part * x for part, x in zip(self.parts, (real, noise), strict=False)))
 
     def as_dense(self):
-        s = self.synapses()
-        rows = jnp.broadcast_to(jnp.arange(self.n_pre, dtype=jnp.int32)[:, None], s.targets.shape)
-        return jnp.zeros((self.n_pre, self.n_post), s.noise.dtype).at[rows, s.targets].add(s.noise)
+        targets, weight = self.synapses()
+        rows = jnp.broadcast_to(jnp.arange(self.n_pre, dtype=jnp.int32)[:, None], targets.shape)
+        return jnp.zeros((self.n_pre, self.n_post), weight.dtype).at[rows, targets].add(weight)
 
 
 class Procedural(AbstractRule):

@@ -104,11 +104,11 @@ class DelayedRegenerated(eqx.Module):
 
     def as_dense(self, *, dt: float) -> Float[Array, "steps pre post"]:
         """One matrix for each delay of 1, 2, ... steps of `dt` ms."""
-        c, s = self.connect, self.connect.synapses()
-        steps = ops.procedural_delays(c.seed, self.table, c.pattern, **self._steps(dt))[:, : s.targets.shape[1]]
-        rows = jnp.broadcast_to(jnp.arange(self.n_pre, dtype=jnp.int32)[:, None], s.targets.shape)
-        dense = jnp.zeros((self.longest(dt=dt), self.n_pre, self.n_post), s.noise.dtype)
-        return dense.at[steps - 1, rows, s.targets].add(s.noise)
+        c, (targets, weight) = self.connect, self.connect.synapses()
+        steps = ops.procedural_delays(c.seed, self.table, c.pattern, **self._steps(dt))[:, : targets.shape[1]]
+        rows = jnp.broadcast_to(jnp.arange(self.n_pre, dtype=jnp.int32)[:, None], targets.shape)
+        dense = jnp.zeros((self.longest(dt=dt), self.n_pre, self.n_post), weight.dtype)
+        return dense.at[steps - 1, rows, targets].add(weight)
 
 
 _MOST = 1 << 16  # different delays
