@@ -55,6 +55,7 @@ from .synapses import (
     AlphaCurrent as AlphaCurrent,
     Convolution as Convolution,
     DelayedCSR as DelayedCSR,
+    DelayedRegenerated as DelayedRegenerated,
     DeltaConductance as DeltaConductance,
     DeltaCurrent as DeltaCurrent,
     Dense as Dense,

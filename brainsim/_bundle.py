@@ -15,7 +15,18 @@ from ._compat import is_traced
 from ._dynamics import AbstractConnectivity
 from ._projection import Fused, PerSynapse, Projection
 from .ops._merge import Block, adopt, merge, merge_order
-from .synapses import CSR, DelayedCSR, Dense, Diagonal, FanOut, FromArrays, Full
+from .synapses import (
+    CSR,
+    DelayedCSR,
+    DelayedRegenerated,
+    Dense,
+    Diagonal,
+    FanOut,
+    FromArrays,
+    Full,
+    Procedural,
+    Regenerated,
+)
 from .synapses._delays import delays_of, rounded_delays
 from .synapses._draw import seed_of
 
@@ -33,11 +44,12 @@ def grouped(projections: Mapping[str, Projection]) -> dict[str, list[str]]:
     """The projections with delays of single synapses, by the bundle that they go into.
 
     A bundle has one presynaptic population; if two projections have the same ends, they go into different bundles.
+    Procedural synapses, which are not stored, go into none.
     """
     groups: dict[str, list[str]] = {}
     seen: dict[tuple[str, str], int] = {}
     for name, p in projections.items():
-        if isinstance(p.delay, PerSynapse):
+        if isinstance(p.delay, PerSynapse) and not isinstance(p.connect, Procedural | Regenerated):
             seen[p.pre, p.post] = i = seen.get((p.pre, p.post), 0) + 1
             groups.setdefault(p.pre if i == 1 else f"{p.pre}#{i}", []).append(name)
     return groups
@@ -76,6 +88,16 @@ def bundled(
         blocks[i] = blocks[i]._replace(slots=np.array([place[d] for d in own], np.uint16)[blocks[i].slots])
     n_pre = next(iter(fused.values())).connect.n_pre
     return _merged(blocks, delays, n_pre, n_post), fused
+
+
+def with_delays(name: str, p: Projection) -> Projection:
+    """A projection of procedural synapses with delays of their own: these, too, become part of its connectivity."""
+    if not (isinstance(p.delay, PerSynapse) and isinstance(p.connect, Regenerated)):
+        return p
+    try:
+        return Projection(p.pre, p.post, DelayedRegenerated(p.connect, p.delay.source, p.resolution))
+    except ValueError as e:
+        raise ValueError(f"projection {name!r}: {e}") from None
 
 
 def _merged(blocks: list[Block], delays: list[float], n_pre: int, n_post: int) -> DelayedCSR:
@@ -118,7 +140,7 @@ def _drawn(name: str, p: Projection, key: jax.Array | None, connect: CSR) -> np.
         raise ValueError(f"projection {name!r}: {e}") from None
 
 
-def compressed(name: str, connect: AbstractConnectivity) -> CSR:
+def compressed(name: str, connect: AbstractConnectivity | DelayedRegenerated) -> CSR:
     """A connectivity as a list of synapses.
 
     **Raises:** `ValueError` for one that is none, with those that are.
@@ -158,7 +180,7 @@ def synapses(name: str, p: Projection) -> Synapses:
     connect = p.connect
     if isinstance(connect, DelayedCSR):
         return _synapses(connect, slice(None))
-    if isinstance(connect, AbstractConnectivity):
+    if isinstance(connect, AbstractConnectivity | DelayedRegenerated):
         try:
             csr = compressed(name, connect)
         except ValueError:

@@ -6,7 +6,7 @@ import platform
 from typing import Any
 
 _PACKAGES = ("brainsim", "jax", "jaxlib", "equinox", "diffrax", "optax", "numpy")
-_PLAIN = ("procedural_synapses",)  # operators without a compiled kernel
+_PLAIN = ("procedural_delays", "procedural_synapses")  # operators without a compiled kernel
 _OPTIONAL = {"matplotlib": "plot", "pynwb": "io", "zarr": "io", "nitime": "demo"}
 
 

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from . import ops
-from ._bundle import Synapses, bundled, grouped, part, synapses
+from ._bundle import Synapses, bundled, grouped, part, synapses, with_delays
 from ._dynamics import AbstractDelayed, AbstractNode, AbstractRule, Past
 from ._population import Population, PopulationState
 from ._projection import Fused, Projection
 from ._surrogate import AbstractCompactSurrogate
-from .synapses import DelayedCSR
+from .synapses import DelayedCSR, DelayedRegenerated
 
 
 class NetworkState(NamedTuple):
@@ -26,12 +26,15 @@ class NetworkState(NamedTuple):
     shape (steps, size), each an `ops.spike_list`.
     `relevant[name]`, for populations whose surrogate has compact support, says which of them may have a derivative;
     reverse mode takes that of the others to be zero.
+    `late[name]`, for projections whose procedural synapses differ in delay, holds the events that wait for their step:
+    shape (steps, n_post), those of step k in row k mod steps.
     """
 
     populations: dict[str, PopulationState]
     history: dict[str, Float[Array, "*delay n"]]
     lists: dict[str, Int[Array, "delay size"]]
     relevant: dict[str, Bool[Array, "*delay n"]]
+    late: dict[str, Float[Array, "delay post"]]
 
 
 class Prepared(NamedTuple):
@@ -135,7 +138,7 @@ class Network(AbstractNode):
             got = (p.connect.n_pre, p.connect.n_post)
             raise ValueError(f"projection {name!r} connects {got[0]} to {got[1]} neurons, but its populations have "
                              f"{n_pre} and {n_post}")  # fmt: skip
-        return p
+        return with_delays(name, p)
 
     def synapses(self, name: str) -> Synapses:
         """The synapses of the projection `name`: arrays of presynaptic and postsynaptic neuron, weight and delay (ms).
@@ -201,7 +204,8 @@ class Network(AbstractNode):
         lists = {name: jnp.zeros((longest[name], size(name)), jnp.int32) for name in longest if name in late}
         compact = lambda name: isinstance(self.populations[name].neuron.surrogate, AbstractCompactSurrogate)
         relevant = {name: jnp.ones(x.shape, bool) for name, x in history.items() if compact(name)}
-        return NetworkState(populations, history, lists, relevant)
+        waiting = {name: c.init(dt=dt, dtype=history[p.pre].dtype) for name, p, c in self._late()}
+        return NetworkState(populations, history, lists, relevant, waiting)
 
     def prepare(self, solver, *, dt):
         return self.prepared(solver, dt, self.populations)
@@ -229,7 +233,8 @@ class Network(AbstractNode):
         lists = {name: set_row(x, k, ops.spike_list(spikes[name], x.shape[1])) for name, x in state.lists.items()}
         of = lambda name: self.populations[name].relevant(state.populations[name], stepped[name][0], spikes[name])
         relevant = {name: set_row(x, k, of(name)) for name, x in state.relevant.items()}
-        return NetworkState({name: s for name, (s, _) in stepped.items()}, history, lists, relevant), spikes
+        late = self.sent(k, dt, state, spikes)
+        return NetworkState({name: s for name, (s, _) in stepped.items()}, history, lists, relevant, late), spikes
 
     def arriving(
         self, k: Array, dt: float, state: NetworkState, inputs: Mapping[str, Any], solver: Prepared, apart: Any = ()
@@ -246,6 +251,8 @@ class Network(AbstractNode):
         for name, p in self.projections.items():
             if name in solver.delayed:
                 _arrive(arriving, p.post, solver.delayed[name](past[p.pre], dt=dt))
+            elif name in state.late:
+                _arrive(arriving, p.post, row_of(state.late[name], k))
             elif not isinstance(p.connect, Fused) and name not in apart:
                 left, relevant = k - p.steps(dt), state.relevant.get(p.pre)
                 sent = row_of(state.history[p.pre], left)
@@ -254,6 +261,14 @@ class Network(AbstractNode):
         for post, events in self._bundled_events(past, dt).items():
             _arrive(arriving, post, events)
         return arriving
+
+    def _late(self) -> list[tuple[str, Projection, DelayedRegenerated]]:
+        """The projections whose procedural synapses differ in delay, with their names and connectivities."""
+        return [(n, p, p.connect) for n, p in self.projections.items() if isinstance(p.connect, DelayedRegenerated)]
+
+    def sent(self, k: Array, dt: float, state: NetworkState, spikes: dict[str, Array]) -> dict[str, Array]:
+        """`state.late` after step k, in which these spikes leave."""
+        return {name: connect(state.late[name], spikes[p.pre], k, dt=dt) for name, p, connect in self._late()}
 
     def _bundled_events(self, past: dict[str, Past], dt: float) -> dict[str, Array]:
         """The events that bundles deliver, by `"population.receptor"`: each adds to one vector, in place."""

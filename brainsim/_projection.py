@@ -8,6 +8,7 @@ import numpy as np
 
 from ._dynamics import AbstractConnectivity, AbstractDelayed, AbstractRule
 from ._typing import magnitude, whole
+from .synapses import DelayedRegenerated
 
 
 class PerSynapse:
@@ -44,8 +45,8 @@ class Projection(eqx.Module):
       a ready connectivity such as `brainsim.CSR(...)`.
     - `delay`: from spike to arrival, ms. A number, a positive whole number of time steps; or one for each synapse: an
       array [nnz], in the order of the synapses (of the lists of `FromArrays`; otherwise row after row), or a function
-      `delay(rng, size)` that draws them, such as `brainsim.Normal(1.5, 0.75, low=0.05)`. None for a connectivity that
-      has delays itself, such as `brainsim.LearnableDelays(...)`.
+      `delay(rng, size)` that draws them, such as `brainsim.Normal(1.5, 0.75, low=0.05)` (for procedural synapses, that
+      or a `brainsim.Uniform`). None for a connectivity that has delays itself, such as `brainsim.LearnableDelays(...)`.
     - `resolution`: delays of single synapses are rounded to this many ms (halves upwards), default 0.1. It must be a
       whole number of time steps. Drawn delays mean what they mean in NEST, which rounds likewise.
 
@@ -70,7 +71,7 @@ class Projection(eqx.Module):
 
     def __check_init__(self):
         name = f"projection {self.pre!r} to {self.post!r}"
-        delayed = isinstance(self.connect, AbstractDelayed | Fused)
+        delayed = isinstance(self.connect, AbstractDelayed | DelayedRegenerated | Fused)
         if isinstance(self.delay, float) and not (self.delay > 0 and math.isfinite(self.delay)):
             raise ValueError(f"{name}: the delay must be positive, got {self.delay} ms")
         if not (self.resolution > 0 and math.isfinite(self.resolution)):
@@ -95,7 +96,7 @@ class Projection(eqx.Module):
 
         **Raises:** `ValueError` if it is not a whole number of them.
         """
-        if isinstance(self.connect, AbstractDelayed):
+        if isinstance(self.connect, AbstractDelayed | DelayedRegenerated):
             return self.connect.longest(dt=dt)
         return whole(self.delay, dt, f"the delay of projection {self.pre!r} to {self.post!r}")
 

@@ -71,7 +71,7 @@ class Together(AbstractNode):
                     dtype = next(x.dtype for x in there if x is not None)
                     pairs = zip(there, names, strict=True)
                     ring[names[0]] = _joined([jnp.zeros(self.sizes[n], dtype) if x is None else x for x, n in pairs])
-        return NetworkState(populations, history, state.lists, relevant)
+        return NetworkState(populations, history, state.lists, relevant, state.late)
 
     def unpack(self, state: NetworkState, k: Array) -> NetworkState:
         """The state of the network, population by population, before step `k`."""
@@ -87,7 +87,7 @@ class Together(AbstractNode):
                     if x is not None and name in sending:
                         ring[name] = part(x)
         inside = lambda by_name: {name: by_name[name] for name in self.sizes if name in by_name}
-        return NetworkState(inside(populations), inside(history), state.lists, inside(relevant))
+        return NetworkState(inside(populations), inside(history), state.lists, inside(relevant), state.late)
 
     def step(self, k, dt, state, inputs, solver):
         state, spikes, _ = self.step_and_list(k, k, dt, state, inputs, solver, {})
@@ -142,10 +142,11 @@ class Together(AbstractNode):
                 size = state.lists[name].shape[1]
                 lists[name] = set_row(state.lists[name], k, ops.spike_list(spikes[name], size))
         # Receptors that only add up what arrives need no vector of it. Nothing in this step looks at them any more.
-        late = [(g, end) for g, end in ends if end.variable is not None]
-        variables = lambda populations: [self._variable(populations, *at) for at in late]
-        populations = eqx.tree_at(variables, populations, self._delivered(k, dt, state, late, variables(populations)))
-        return NetworkState(populations, history, lists, relevant), spikes, recorded
+        sums = [(g, end) for g, end in ends if end.variable is not None]
+        variables = lambda populations: [self._variable(populations, *at) for at in sums]
+        populations = eqx.tree_at(variables, populations, self._delivered(k, dt, state, sums, variables(populations)))
+        late = self.network.sent(k, dt, state, spikes)
+        return NetworkState(populations, history, lists, relevant, late), spikes, recorded
 
     def _population(self, names: tuple[str, ...]) -> Population:
         """The populations of a group as one."""

@@ -38,10 +38,55 @@ class AbstractProcess(AbstractInput):
     def counts(self, k: Int[Array, ""], mean: Array, n: int) -> Float[Array, " n"]:
         """The events of step k, for a mean of one value or one per neuron."""
 
-    def at(self, k, dt, n):
+    @abstractmethod
+    def log_probability(self, counts: Array, mean: Array) -> Array:
+        """The logarithm of the probability of each count."""
+
+    def log_prob(self, steps: int, dt: float, n: int, *, first: int = 0) -> Float[Array, " n"]:
+        r"""The logarithm of the probability of the events that each of `n` neurons gets in a number of steps.
+
+        Its derivative is the score, which makes a gradient in the rate without bias of any function of the events, even
+        one that has no derivative (Williams 1992, doi:10.1007/BF00992696):
+
+        $$\frac{d}{d\lambda} E[f] = E\left[f \, \frac{d}{d\lambda} \log P_\lambda\right]$$
+
+        The events are drawn again, and are the same: they depend on key, neuron and step only.
+
+        **Arguments:**
+
+        - `steps`: the number of steps.
+        - `dt`: their length, ms.
+        - `n`: the number of neurons.
+        - `first`: the number of the first step, default 0; for a run that goes on, the steps before it.
+
+        ```python
+        >>> import brainsim as bs, jax, jax.numpy as jnp
+        >>> drive = lambda rate: bs.Poisson(rate, key=jax.random.key(0))
+        >>> def surrogate(rate, found):  # its derivative is an estimate of that of the mean of `found`
+        ...     return (found * drive(rate).log_prob(200, dt=0.1, n=100)).mean()
+        >>> found = jnp.ones(100)  # what a run of 200 steps with `drive(500.0)` gave for each neuron: here always 1
+        >>> bool(abs(jax.grad(surrogate)(500.0, found)) < 0.003)
+        True
+
+        ```
+        """
+
+        @jax.checkpoint  # draws once more rather than keep all draws
+        def add(total, k):
+            mean = self._mean(k, dt)
+            counts = jax.lax.stop_gradient(self.counts(k, mean, n))
+            return total + self.log_probability(counts, jnp.broadcast_to(mean, (n,))), None
+
+        return jax.lax.scan(add, jnp.zeros(n, self.rate.dtype), first + jnp.arange(steps, dtype=jnp.int32))[0]
+
+    def _mean(self, k: Array, dt: float) -> Array:
+        """The expected number of events in step k."""
         step, dtype = k.astype(self.rate.dtype), self.rate.dtype
         inside = (step >= _first(self.start / dt, dtype)) & (step < _first(self.stop / dt, dtype))
-        mean = jnp.where(inside, self.rate * (dt * 1e-3), 0)
+        return jnp.where(inside, self.rate * (dt * 1e-3), 0)
+
+    def at(self, k, dt, n):
+        mean = self._mean(k, dt)
         counts = self.counts(k, mean, n)
         if self.gradient == "pathwise":  # zero in value, the mean in derivative
             counts = counts + (mean - jax.lax.stop_gradient(mean))
@@ -67,7 +112,8 @@ class Poisson(AbstractProcess):
     - `start`, `stop`: there are events in steps that begin at or after `start` and before `stop`, ms; default always.
     - `gradient`: what the derivative of a count with respect to the rate is. A count is a random integer: by default
       `None`, the derivative is zero. With `"pathwise"` it is that of its mean, dt; so the mean input has its true
-      gradient, while that of its fluctuations is left out.
+      gradient, while that of its fluctuations is left out. For a gradient without bias, of whatever is done with the
+      events, there is the score, the derivative of `log_prob`.
 
     **Raises:** `ValueError` for an unknown `gradient`.
 
@@ -89,6 +135,11 @@ class Poisson(AbstractProcess):
 
     def counts(self, k, mean, n):
         return poisson_counts(self.key, k, mean, n)
+
+    def log_probability(self, counts, mean):
+        possible = mean > 0  # elsewhere nothing is drawn, with certainty
+        mean = jnp.where(possible, mean, 1)
+        return jnp.where(possible, counts * jnp.log(mean) - mean - jax.lax.lgamma(counts + 1), 0)
 
 
 class Bernoulli(AbstractProcess):
@@ -119,6 +170,11 @@ class Bernoulli(AbstractProcess):
 
     def counts(self, k, mean, n):
         return bernoulli_counts(self.key, k, mean, n)
+
+    def log_probability(self, counts, mean):
+        random = (mean > 0) & (mean < 1)
+        mean = jnp.where(random, mean, 0.5)
+        return jnp.where(random, jnp.log(jnp.where(counts > 0, mean, 1 - mean)), 0)
 
 
 class SpikeTrain(AbstractInput):

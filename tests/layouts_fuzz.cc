@@ -9,6 +9,7 @@
 #include "csr_narrow_kernels.h"
 #include "dense_kernels.h"
 #include "procedural_kernels.h"
+#include "procedural_late_kernels.h"
 
 using namespace brainsim;
 
@@ -112,6 +113,34 @@ bool convolution(const Draw& draw) {
   return same(out.get(), expected.get(), c.out_size());
 }
 
+// The sum of products, and that of their magnitudes.
+template <typename T>
+std::pair<double, double> product(const T* a, const T* b, int64_t n) {
+  double sum = 0, size = 1;
+  for (int64_t i = 0; i < n; ++i) sum += double(a[i]) * b[i], size += std::abs(double(a[i]) * b[i]);
+  return {sum, size};
+}
+
+// With delays: on the same pattern, into a ring.
+template <typename T, Noise kNoise>
+bool late(const Draw& draw, const Pattern& p, bool wild, int64_t batch) {
+  constexpr int64_t kC = kChannels<kNoise>;
+  const int64_t size = draw(12), least = draw(4), stride = 1 + draw(3), rows = 1 + least + stride * size + draw(3);
+  auto table = array<uint32_t>(size, 0);
+  for (int64_t i = 0; i < size; ++i) table[i] = draw(2) ? static_cast<uint32_t>(draw(1 << 30)) * 4 : draw(2) ? 0 : 0xffffffffu;
+  if (!wild) std::sort(table.get(), table.get() + size);
+  const int64_t k = draw(1000) - (wild ? 500 : 0);
+  const Late delays{least, stride, rows, table.get(), size};
+  if (fault(delays) != nullptr || fault(Late{least, stride, rows - 4, table.get(), size}) == nullptr) return false;
+  auto sent = spikes_of<T>(draw, batch * p.n_pre * kC), v = spikes_of<T>(draw, batch * rows * p.n_post);
+  auto ring = array<T>(batch * rows * p.n_post, 0), found = array<T>(batch * p.n_pre * kC, NAN);
+  procedural_send<T, kNoise>(p, delays, k, batch, sent.get(), ring.get());
+  procedural_collect<T, kNoise>(p, delays, k, batch, v.get(), found.get());
+  const auto [one, scale] = product(ring.get(), v.get(), batch * rows * p.n_post);
+  const auto [other, ignored] = product(found.get(), sent.get(), batch * p.n_pre * kC);
+  return std::abs(one - other) <= 1e-3 * (scale + ignored);
+}
+
 template <typename T, Noise kNoise>
 bool procedural(const Draw& draw, bool wild) {
   constexpr int64_t kC = kChannels<kNoise>;
@@ -132,10 +161,9 @@ bool procedural(const Draw& draw, bool wild) {
   procedural_scatter<T, kNoise>(p, batch, x.get(), out.get());
   procedural_gather<T, kNoise>(p, batch, v.get(), found.get());
   // Each is the transpose of the other.
-  double one = 0, other = 0, scale = 1;
-  for (int64_t i = 0; i < batch * n_post * kC; ++i) one += double(out[i]) * v[i], scale += std::abs(double(out[i]) * v[i]);
-  for (int64_t i = 0; i < batch * n_pre; ++i) other += double(found[i]) * x[i];
-  return std::abs(one - other) <= 1e-3 * scale;
+  const auto [one, scale] = product(out.get(), v.get(), batch * n_post * kC);
+  const auto [other, ignored] = product(found.get(), x.get(), batch * n_pre);
+  return std::abs(one - other) <= 1e-3 * (scale + ignored) && late<T, kNoise>(draw, p, wild, batch);
 }
 
 int main() {

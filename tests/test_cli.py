@@ -49,7 +49,7 @@ def test_info_as_json_agrees_with_the_library(capsys):
     assert code == 0 and found["versions"]["python"] == sys.version.split()[0]
     assert found["backend"]["kernels"] == brainsim.ops.backend()
     operators = found["backend"]["operators"]
-    assert operators.pop("procedural_synapses") == "jax"  # the only one without a kernel
+    assert {operators.pop(f"procedural_{name}") for name in ("delays", "synapses")} == {"jax"}  # without a kernel
     assert set(operators.values()) == {brainsim.ops.backend()}
     assert found["backend"]["devices"]
 

@@ -32,6 +32,7 @@ from brainsim.ops import (
     _library,
     _poisson,
     _procedural,
+    _procedural_late as late,
 )
 
 NVCC = shutil.which("nvcc")
@@ -210,21 +211,39 @@ def counts_case(process):
     return case
 
 
+def procedural_pattern(d):
+    """A pattern and its kind of noise, and the random words that the synapses come from."""
+    kind = ("different", "independent", "of all")[d.n_pre % 3]
+    noise = ("none", "uniform", "normal")[d.n_post % 3]
+    skip = kind == "different" and d.n_pre == d.n_post
+    domain = d.n_post * 2 if kind == "of all" else d.n_post - skip
+    table = [0, *np.sort(d.rng.integers(0, domain + 1, d.n_pre))] if kind == "of all" else [10**9, 3 * 10**9]
+    most = min(d.n_post - skip, 20) if kind == "different" else 20
+    pattern = _procedural.ProceduralPattern(d.n_pre, d.n_post, kind, domain, min(most, 4), most, fan_in=2, skip=skip)
+    return pattern, noise, [np.array([5, 6], np.uint32), np.array(table, np.uint32)]
+
+
 def procedural_case(primitive):
     def case(d):
-        kind = ("different", "independent", "of all")[d.n_pre % 3]
-        noise = ("none", "uniform", "normal")[d.n_post % 3]
-        skip = kind == "different" and d.n_pre == d.n_post
-        domain = d.n_post * 2 if kind == "of all" else d.n_post - skip
-        table = [0, *np.sort(d.rng.integers(0, domain + 1, d.n_pre))] if kind == "of all" else [10**9, 3 * 10**9]
-        most = min(d.n_post - skip, 20) if kind == "different" else 20
-        pattern = _procedural.ProceduralPattern(
-            d.n_pre, d.n_post, kind, domain, min(most, 4), most, fan_in=2, skip=skip
-        )
-        seed, table = np.array([5, 6], np.uint32), np.array(table, np.uint32)
+        pattern, noise, words = procedural_pattern(d)
         shape = (d.n_pre,) if primitive is _procedural.scatter else (d.n_post, 1 + (noise != "none"))
         vector = d.spikes if primitive is _procedural.scatter else d.values
-        return primitive, [vector(d.groups * d.batch, *shape), seed, table], {"pattern": pattern, "noise": noise}
+        return primitive, [vector(d.groups * d.batch, *shape), *words], {"pattern": pattern, "noise": noise}
+
+    return case
+
+
+def late_case(primitive):
+    """With delays of 2 to 11 steps, some of them rare, in a ring with a row to spare."""
+
+    def case(d):
+        pattern, noise, words = procedural_pattern(d)
+        batch = d.groups * d.batch
+        ring = d.values(batch, 12, d.n_post)
+        sent = [d.spikes(batch, d.n_pre, 1 + (noise != "none"))] if primitive is late.send else []
+        delays = np.array([0, 10**8, 2 * 10**9, 4 * 10**9], np.uint32)[d.n_pre % 4 :]
+        params = {"pattern": pattern, "noise": noise, "least": 2, "stride": 2}
+        return primitive, [ring, *sent, *words, delays, np.int32(1000 * d.rng.integers(-1, 2) + 7)], params
 
     return case
 
@@ -271,6 +290,8 @@ CASES = {
     "bernoulli": counts_case("bernoulli"),
     "procedural_scatter": procedural_case(_procedural.scatter),
     "procedural_gather": procedural_case(_procedural.gather),
+    "procedural_send": late_case(late.send),
+    "procedural_collect": late_case(late.collect),
     "blocks": blocks_case,
     "exponential_step": exponential_case,
 }

@@ -1,6 +1,8 @@
 """Layouts beside compressed rows: kernels against plain JAX and against matrices, and laws of what is regenerated."""
 
+import math
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import hypothesis
@@ -344,6 +346,21 @@ def test_noise_has_its_distribution():
         within((z**power).mean(), moment, variance / n)
     for x in (u, z):
         within(np.corrcoef(x[1:], x[:-1])[0, 1], 0, 1 / n)
+
+
+def test_normal_noise_are_quantiles(precision):
+    """From the middle over the seams at 0.075 and 0.925 to both ends."""
+    middle, seam, ends = 2**31 + np.arange(-2, 2), 322122547 + np.arange(-2, 2), np.array([0, 1, 1000])
+    word = np.unique(
+        np.concatenate([middle, seam, ends, 2**32 - 1 - seam, 2**32 - 1 - ends, np.arange(0, 2**32, 2**25)])
+    )
+    tail = np.minimum(word, 2**32 - 1 - word)
+    quantile = [
+        math.copysign(NormalDist().inv_cdf((t + 0.5) / 2**32), w - 2**31) for t, w in zip(tail, word, strict=True)
+    ]
+    got = _procedural_plain._normal(jnp.asarray(word, jnp.uint32), jnp.result_type(float))
+    np.testing.assert_allclose(got, quantile, rtol=2e-7 if precision == 64 else 1e-6)
+    assert (np.diff(got) >= 0).all()
 
 
 def test_a_function_of_the_key_and_the_row():

@@ -238,3 +238,34 @@ def test_windows_begin_and_end_with_the_right_step(dt, start, x32):
     steps = jnp.arange(first - 3, first + 13)
     active = [bool(drive.at(k, dt, 50).sum() > 0) for k in steps]
     assert active == [first <= k < first + 10 for k in steps.tolist()]
+
+
+# ---- the score
+
+
+@pytest.mark.parametrize("kind", [bs.Poisson, bs.Bernoulli])
+def test_score_gives_the_gradient_without_bias(kind, x64):
+    """Of the mean square of the number of events, which is known, for two rates at once."""
+    rate, steps, n, dt = np.array([2000.0, 500.0]), 7, 40_000, 0.1
+    rates, m = jnp.asarray(np.repeat(rate, n)), rate * dt * 1e-3
+    drive = kind(rates, key=KEY, start=0.1, stop=0.6)  # steps 1 to 5
+    draws = np.stack([drive.at(jnp.asarray(k), dt, 2 * n) for k in range(steps)])
+    total = draws.sum(axis=0)
+    assert (draws[0] == 0).all() and (draws[6] == 0).all()
+    log_prob = lambda rates: kind(rates, key=KEY, start=0.1, stop=0.6).log_prob(steps - 1, dt, 2 * n, first=1)
+    sum_of_log_prob = jax.jit(jax.value_and_grad(lambda rates: log_prob(rates).sum()))
+    value, score = sum_of_log_prob(rates)
+    pmf = scipy.stats.poisson.logpmf if kind is bs.Poisson else scipy.stats.bernoulli.logpmf
+    assert_close(float(value), float(pmf(draws[1:6], np.repeat(m, n)).sum()))
+    estimate = (total**2 * np.asarray(score)).reshape(2, n)
+    exact = (2 * 25 * m + 5 if kind is bs.Poisson else 5 + 40 * m) * dt * 1e-3  # of (5 m)^2 + 5 m, or 5 m + 20 m^2
+    np.testing.assert_array_less(abs(estimate.mean(axis=1) - exact), 5 * estimate.std(axis=1) / np.sqrt(n))
+    assert (5 * estimate.std(axis=1) / np.sqrt(n) < 0.2 * exact).all()
+
+
+def test_score_at_the_ends(x64):
+    """Where nothing is random there is no score, and no NaN."""
+    for drive in (lambda r: bs.Poisson(r, key=KEY), lambda r: bs.Bernoulli(r, key=KEY)):
+        grad = jax.jit(jax.grad(lambda r, drive=drive: drive(r).log_prob(3, 0.1, 2).sum()))
+        assert grad(0.0) == 0 and np.isfinite(grad(10_000.0))
+    assert grad(10_000.0) == 0 and grad(2e4) == 0

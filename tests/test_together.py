@@ -62,7 +62,7 @@ NETWORKS = {
         alike(),
         extra=[
             bs.Projection("E", "I.exc", bs.FixedOutDegree(3, weight=1.0), delay=0.1),
-            bs.Projection("I", "E.inh", bs.Procedural(bs.FixedProbability(0.2, weight=2.0)), delay=0.2),
+            bs.Projection("I", "E.inh", bs.Procedural(bs.FixedProbability(0.2, weight=2.0)), bs.Uniform(0.1, 0.4)),
         ],
     ),
     "a third population in between": lambda: wired(dict(E=population(60), X=population(7, bs.LIF()), I=population(25))),

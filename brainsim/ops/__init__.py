@@ -18,3 +18,4 @@ from ._procedural import (
     procedural_rmatvec as procedural_rmatvec,
     procedural_synapses as procedural_synapses,
 )
+from ._procedural_late import procedural_delays as procedural_delays, procedural_send as procedural_send

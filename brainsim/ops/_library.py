@@ -17,7 +17,7 @@ from .. import _compat
 
 # Equal to `brainsim_abi()` and `brainsim_cuda_abi()` of the libraries that belong to these sources (csrc/csr.cc and
 # csrc/cuda/csr.cu): change all together.
-_ABI = "15"
+_ABI = "16"
 _FILE = {"darwin": "libbrainsim_kernels.dylib", "win32": "brainsim_kernels.dll"}.get(
     sys.platform, "libbrainsim_kernels.so"
 )
@@ -42,6 +42,8 @@ _TARGETS = (
     "brainsim_exponential_step",
     "brainsim_procedural_gather",
     "brainsim_procedural_scatter",
+    "brainsim_procedural_collect",
+    "brainsim_procedural_send",
     "brainsim_poisson",
     "brainsim_bernoulli",
     "brainsim_arrivals_add",

@@ -106,9 +106,9 @@ def procedural_matvec(
 
     ```
     """
-    x = _vector("procedural_matvec", "spikes", spikes, (pattern.n_pre,))
+    x = vector("procedural_matvec", "spikes", spikes, (pattern.n_pre,))
     events = scatter.bind(
-        x[None], *_drawn("procedural_matvec", seed, table, pattern, noise), pattern=pattern, noise=noise
+        x[None], *drawn("procedural_matvec", seed, table, pattern, noise), pattern=pattern, noise=noise
     )[0]
     return events[:, 0] if noise == "none" else events
 
@@ -133,9 +133,9 @@ def procedural_rmatvec(
     ```
     """
     shape = (pattern.n_post,) if noise == "none" else (pattern.n_post, 2)
-    x = _vector("procedural_rmatvec", "values", values, shape)
+    x = vector("procedural_rmatvec", "values", values, shape)
     x = x.reshape(1, pattern.n_post, 1 + (noise != "none"))
-    return gather.bind(x, *_drawn("procedural_rmatvec", seed, table, pattern, noise), pattern=pattern, noise=noise)[0]
+    return gather.bind(x, *drawn("procedural_rmatvec", seed, table, pattern, noise), pattern=pattern, noise=noise)[0]
 
 
 def procedural_synapses(
@@ -160,7 +160,7 @@ def procedural_synapses(
 
     ```
     """
-    seed, table = _drawn("procedural_synapses", seed, table, pattern, noise)
+    seed, table = drawn("procedural_synapses", seed, table, pattern, noise)
     rows = jnp.arange(pattern.n_pre, dtype=jnp.int32)
     dtype = jnp.result_type(float) if dtype is None else dtype
     if pattern.n_pre * pattern.most * pattern.domain == 0:
@@ -170,7 +170,8 @@ def procedural_synapses(
     return s._replace(targets=jnp.where(s.real, s.targets, 0))
 
 
-def _vector(name, role, x, shape):
+def vector(name, role, x, shape):
+    """`x` as floats of this shape."""
     x = jnp.asarray(x)
     if not jnp.issubdtype(x.dtype, jnp.inexact):  # boolean spikes
         x = x.astype(jnp.result_type(float))
@@ -179,7 +180,7 @@ def _vector(name, role, x, shape):
     return x
 
 
-def _drawn(name, seed, table, pattern, noise):
+def drawn(name, seed, table, pattern, noise):
     """The checked integer operands."""
     p = pattern.checked()
     if noise not in _NOISE:
@@ -217,6 +218,15 @@ def _batch(operands, dims, *, primitive, **params):
     return out.reshape(*x.shape[:2], *out.shape[1:]), 0
 
 
+def attributes(p: ProceduralPattern, noise: Noise) -> dict[str, np.int64]:
+    """What kernels are told of a pattern."""
+    numbers = dict(
+        partners=_PARTNERS[p.partners], noise=_NOISE[noise], n_pre=p.n_pre, n_post=p.n_post, domain=p.domain,
+        degree=p.degree, fan_in=p.fan_in, skip=p.skip,
+    )  # fmt: skip
+    return {k: np.int64(v) for k, v in numbers.items()}
+
+
 def _call(x, seed, table, *, target, reference, pattern, noise):
     """The compiled kernel, if it knows the type; arrays go flat where there is one vector (see `_compat`)."""
     if x.dtype not in (np.float32, np.float64):
@@ -226,12 +236,8 @@ def _call(x, seed, table, *, target, reference, pattern, noise):
     shape = (x.shape[0], *((p.n_post, 1 + (noise != "none")) if forward else (p.n_pre,)))
     flat = x.shape[0] == 1
     result = jax.ShapeDtypeStruct((int(np.prod(shape)),) if flat else shape, x.dtype)
-    numbers = dict(
-        partners=_PARTNERS[p.partners], noise=_NOISE[noise], n_pre=p.n_pre, n_post=p.n_post, domain=p.domain,
-        degree=p.degree, fan_in=p.fan_in, skip=p.skip,
-    )  # fmt: skip
-    attributes = {k: np.int64(v) for k, v in numbers.items()}
-    return jax.ffi.ffi_call(target, result)(x.reshape(-1) if flat else x, seed, table, **attributes).reshape(shape)
+    x = x.reshape(-1) if flat else x
+    return jax.ffi.ffi_call(target, result)(x, seed, table, **attributes(p, noise)).reshape(shape)
 
 
 scatter = _compat.define_primitive(

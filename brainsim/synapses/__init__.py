@@ -5,6 +5,7 @@ from ._convolution import Convolution as Convolution
 from ._delays import DelayedCSR as DelayedCSR, LearnableDelays as LearnableDelays
 from ._distributions import AbstractDistribution as AbstractDistribution, Normal as Normal, Uniform as Uniform
 from ._procedural import Procedural as Procedural, Regenerated as Regenerated
+from ._procedural_delays import DelayedRegenerated as DelayedRegenerated
 from ._receptors import (
     AlphaConductance as AlphaConductance,
     AlphaCurrent as AlphaCurrent,

@@ -70,29 +70,36 @@ class Regenerated(AbstractConnectivity):
         return self.pattern.n_post
 
     @property
-    def _noise(self) -> Any:
+    def noise(self) -> Any:
+        """The random number of a synapse, as `brainsim.ops.procedural_matvec` names it."""
         return {Normal: "normal", Uniform: "uniform"}.get(type(self.weight), "none")
 
-    def _combined(self, count: Array, noise: Array) -> Array:
-        """The sum of weights of `count` synapses whose random numbers sum up to `noise`."""
+    @property
+    def parts(self) -> tuple[Array, ...]:
+        """The weight of a synapse is the first of these, and the second, if there is one, times its random number."""
         if isinstance(self.weight, Normal):
-            return self.weight.mean * count + self.weight.sd * noise
+            return self.weight.mean, self.weight.sd
         if isinstance(self.weight, Uniform):
-            return self.weight.low * count + (self.weight.high - self.weight.low) * noise
-        return self.weight * count
+            return self.weight.low, self.weight.high - self.weight.low
+        return (self.weight,)
 
     def __call__(self, spikes):
-        sums = ops.procedural_matvec(spikes, self.seed, self.table, self.pattern, self._noise)
-        return self._combined(*((sums, sums) if sums.ndim == 1 else (sums[:, 0], sums[:, 1])))
+        sums = ops.procedural_matvec(spikes, self.seed, self.table, self.pattern, self.noise)
+        sums = sums.reshape(self.n_post, len(self.parts))
+        return sum(part * sums[:, i] for i, part in enumerate(self.parts))
+
+    def synapses(self) -> tuple[Array, Array]:
+        """Targets and weights of all, [pre, most], with weights of 0 where there is no synapse."""
+        dtype = jnp.result_type(float)
+        s = ops.procedural_synapses(self.seed, self.table, self.pattern, self.noise, dtype)
+        real = s.real.astype(dtype)
+        noise = real if s.noise is None else jnp.where(s.real, s.noise, 0)
+        return s.targets, jnp.asarray(sum(part * x for part, x in zip(self.parts, (real, noise), strict=False)))
 
     def as_dense(self):
-        dtype = jnp.result_type(float)
-        synapses = ops.procedural_synapses(self.seed, self.table, self.pattern, self._noise, dtype)
-        zero = jnp.zeros((self.n_pre, self.n_post), dtype)
-        rows = jnp.broadcast_to(jnp.arange(self.n_pre, dtype=jnp.int32)[:, None], synapses.targets.shape)
-        real = synapses.real.astype(dtype)
-        noise = real if synapses.noise is None else jnp.where(synapses.real, synapses.noise, 0)
-        return self._combined(zero.at[rows, synapses.targets].add(real), zero.at[rows, synapses.targets].add(noise))
+        targets, weight = self.synapses()
+        rows = jnp.broadcast_to(jnp.arange(self.n_pre, dtype=jnp.int32)[:, None], targets.shape)
+        return jnp.zeros((self.n_pre, self.n_post), weight.dtype).at[rows, targets].add(weight)
 
 
 class Procedural(AbstractRule):

@@ -7,7 +7,7 @@
 //            doi:10.1007/3-540-45760-7_9), with keys drawn for each row; or independent ones;
 //   degrees  the same in all rows, or by inversion of a table, or from a table of row offsets (then the permutation is
 //            one of all synapses, `fan_in` to each target);
-//   noise    one number per synapse: uniform in [0, 1), or normal.
+//   noise    one number per synapse: uniform in [0, 1), or normal, by inversion.
 // Whatever the tables hold, no loop leaves its buffers, and each ends.
 
 #ifndef BRAINSIM_PROCEDURAL_KERNELS_H_
@@ -72,6 +72,19 @@ BRAINSIM_ALWAYS_INLINE void apply(const Permutation& permutation, int64_t count,
   }
 }
 
+// Normal numbers from random words: first all as if in the middle, then the tails, 15 in a hundred.
+template <typename T>
+BRAINSIM_ALWAYS_INLINE void normal(int64_t count, const uint32_t* BRAINSIM_RESTRICT words, T* BRAINSIM_RESTRICT values) {
+  uint16_t tail[kPiece];
+  int64_t tails = 0;
+  for (int64_t j = 0; j < count; ++j) values[j] = normal_in_the_middle<T>(words[j]);
+  for (int64_t j = 0; j < count; ++j) {
+    tail[tails] = static_cast<uint16_t>(j);
+    tails += in_a_tail(words[j]);
+  }
+  for (int64_t j = 0; j < tails; ++j) values[tail[j]] = normal_in_a_tail<T>(words[tail[j]]);
+}
+
 // The synapses of one row after another.
 template <typename T, Noise kNoise>
 class Generator {
@@ -124,14 +137,11 @@ class Generator {
     uint32_t words[kPiece];
     const int64_t blocks = (count + 3) / 4;
     philox_blocks(p_.seed, row_, static_cast<uint32_t>(from / 4), kNoiseStream, blocks, words);
-    for (int64_t i = 0; i < blocks; ++i) {
-      if (kNoise == Noise::kUniform) {
-        for (int64_t k = 0; k < 4; ++k) noise[4 * i + k] = uniform<T>(words[k * blocks + i]);
-      } else {
-        for (int64_t k = 0; k < 2; ++k)
-          normal(words[2 * k * blocks + i], words[(2 * k + 1) * blocks + i], noise + 4 * i + 2 * k);
-      }
-    }
+    T values[kPiece];  // in the order of the words
+    if (kNoise == Noise::kNormal) normal(4 * blocks, words, values);
+    for (int64_t j = 0; kNoise == Noise::kUniform && j < 4 * blocks; ++j) values[j] = uniform<T>(words[j]);
+    for (int64_t i = 0; i < blocks; ++i)
+      for (int64_t k = 0; k < 4; ++k) noise[4 * i + k] = values[k * blocks + i];
   }
 
   const Pattern p_;

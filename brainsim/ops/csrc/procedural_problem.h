@@ -18,19 +18,17 @@ struct Numbers {
   int64_t partners, noise, n_pre, n_post, domain, degree, fan_in, skip;
 };
 
+#define BRAINSIM_PROCEDURAL_SIZES \
+  .Attr<int64_t>("partners")      \
+  .Attr<int64_t>("noise")         \
+  .Attr<int64_t>("n_pre")         \
+  .Attr<int64_t>("n_post")        \
+  .Attr<int64_t>("domain")        \
+  .Attr<int64_t>("degree")        \
+  .Attr<int64_t>("fan_in")        \
+  .Attr<int64_t>("skip")
 #define BRAINSIM_PROCEDURAL_ATTRIBUTES(bind) \
-  bind                                       \
-      .Arg<xla::ffi::AnyBuffer>()            \
-      .Arg<xla::ffi::AnyBuffer>()            \
-      .Arg<xla::ffi::AnyBuffer>()            \
-      .Attr<int64_t>("partners")             \
-      .Attr<int64_t>("noise")                \
-      .Attr<int64_t>("n_pre")                \
-      .Attr<int64_t>("n_post")               \
-      .Attr<int64_t>("domain")               \
-      .Attr<int64_t>("degree")               \
-      .Attr<int64_t>("fan_in")               \
-      .Attr<int64_t>("skip")
+  bind.Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>() BRAINSIM_PROCEDURAL_SIZES
 #define BRAINSIM_PROCEDURAL_PARAMETERS                                                                       \
   int64_t partners, int64_t noise, int64_t n_pre, int64_t n_post, int64_t domain, int64_t degree, int64_t fan_in, \
       int64_t skip
@@ -47,32 +45,36 @@ inline ffi::Error invalid(const char* what) {
   return ffi::Error::InvalidArgument(std::string("brainsim procedural: ") + what);
 }
 
-inline ffi::Error check(bool gather, const Any& in, const Any& seed, const Any& table, const Numbers& a, const Any& out,
-                        Problem* p) {
+// The pattern and the noise. Targets are below n_post by construction only if this is a success.
+inline ffi::Error check_pattern(const Any& seed, const Any& table, const Numbers& a, Problem* p) {
   constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
   for (const int64_t size : {a.n_pre, a.n_post, a.domain, a.degree, a.fan_in})
     if (size < 0 || size > kMost) return invalid("sizes must fit in 32 bits");
   if (a.noise < 0 || a.noise > 2) return invalid("unknown kind of noise");
-  const int64_t channels = a.noise == 0 ? 1 : 2;
-  const Any &pre = gather ? out : in, &post = gather ? in : out;
-  const int64_t batch = pre.dimensions().size() > 1 ? pre.dimensions()[0] : 1;
-  if (count(pre) != batch * a.n_pre || count(post) != batch * a.n_post * channels)
-    return invalid("vectors must have one entry per neuron");
-  if (in.element_type() != out.element_type()) return invalid("vectors must have the same type");
   if (seed.element_type() != ffi::U32 || table.element_type() != ffi::U32) return invalid("seed and table must be uint32");
   if (seed.element_count() != 2) return invalid("the seed must have two entries");
   if (a.partners < 0 || a.partners > 2) return invalid("unknown pattern");
   const Partners kind = static_cast<Partners>(a.partners);
-  // Targets are below n_post by construction only if these hold.
   if (kind == Partners::kOfAll) {
     if (count(table) != a.n_pre + 1) return invalid("the table must have n_pre + 1 entries");
     if (a.fan_in < 1 || a.domain > a.fan_in * a.n_post || a.skip != 0) return invalid("the synapses do not fit the targets");
   } else if (a.domain + (a.skip != 0) > a.n_post) {
     return invalid("the domain exceeds the targets");
   }
-  *p = {{kind, a.n_pre, a.n_post, a.domain, a.degree, a.fan_in, a.skip != 0, {0, 0}, data<uint32_t>(table), count(table)},
-        static_cast<Noise>(a.noise),
-        batch};
+  p->pattern = {kind, a.n_pre, a.n_post, a.domain, a.degree, a.fan_in, a.skip != 0, {0, 0}, data<uint32_t>(table), count(table)};
+  p->noise = static_cast<Noise>(a.noise);
+  return ffi::Error::Success();
+}
+
+inline ffi::Error check(bool gather, const Any& in, const Any& seed, const Any& table, const Numbers& a, const Any& out,
+                        Problem* p) {
+  if (ffi::Error error = check_pattern(seed, table, a, p); error.failure()) return error;
+  const int64_t channels = a.noise == 0 ? 1 : 2;
+  const Any &pre = gather ? out : in, &post = gather ? in : out;
+  p->batch = pre.dimensions().size() > 1 ? pre.dimensions()[0] : 1;
+  if (count(pre) != p->batch * a.n_pre || count(post) != p->batch * a.n_post * channels)
+    return invalid("vectors must have one entry per neuron");
+  if (in.element_type() != out.element_type()) return invalid("vectors must have the same type");
   return ffi::Error::Success();
 }
 

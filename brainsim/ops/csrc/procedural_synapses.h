@@ -29,7 +29,7 @@ struct Pattern {
 constexpr int64_t kKeys = 24;          // rounds of the permutation of a small domain,
 constexpr int64_t kRounds = 12;        // and of a large one, which mixes faster
 constexpr int64_t kSmallBits = 6;
-enum Draw : uint32_t { kKeyStream = 0, kDegreeStream = 1, kTargetStream = 2, kNoiseStream = 3 };
+enum Draw : uint32_t { kKeyStream = 0, kDegreeStream = 1, kTargetStream = 2, kNoiseStream = 3, kDelayStream = 4 };
 
 BRAINSIM_HD BRAINSIM_ALWAYS_INLINE Words philox_of(const uint32_t* seed, uint32_t row, uint32_t block, uint32_t stream) {
   return philox(row, stream, block, 0, seed[0], seed[1]);
@@ -122,14 +122,30 @@ BRAINSIM_HD BRAINSIM_ALWAYS_INLINE T uniform(uint32_t word) {
                         : static_cast<T>(word) * static_cast<T>(0x1p-32);
 }
 
-// Two normal numbers from two words: Box & Muller 1958, doi:10.1214/aoms/1177706645.
+// A normal number from a random word, to seven digits: the quantile at (word + 1/2) / 2^32, as a quotient of polynomials of
+// Wichura 1988, doi:10.2307/2347330 (AS 241, PPND7); one in the middle, another in the tails.
+BRAINSIM_HD BRAINSIM_ALWAYS_INLINE uint32_t from_the_end(uint32_t word) { return word < ~word ? word : ~word; }
+BRAINSIM_HD BRAINSIM_ALWAYS_INLINE bool in_a_tail(uint32_t word) { return from_the_end(word) < 322122547; }  // 0.075 * 2^32
+
 template <typename T>
-BRAINSIM_HD BRAINSIM_ALWAYS_INLINE void normal(uint32_t a, uint32_t b, T* out) {
-  const T u = (static_cast<T>(a) + static_cast<T>(0.5)) * static_cast<T>(0x1p-32);
-  const T angle = static_cast<T>(b) * static_cast<T>(0x1p-32) * static_cast<T>(6.283185307179586);
-  const T radius = std::sqrt(static_cast<T>(-2) * std::log(u));
-  out[0] = radius * std::cos(angle);
-  out[1] = radius * std::sin(angle);
+BRAINSIM_HD BRAINSIM_ALWAYS_INLINE T normal_in_the_middle(uint32_t word) {
+  const auto c = [](double x) { return static_cast<T>(x); };
+  const T q = (static_cast<T>(static_cast<int32_t>(word ^ 0x80000000u)) + c(0.5)) * c(0x1p-32);
+  const T r = c(0.180625) - q * q;
+  return q * (((c(59.10937472) * r + c(159.29113202)) * r + c(50.434271938)) * r + c(3.3871327179)) /
+         (((c(67.1875636) * r + c(78.757757664)) * r + c(17.895169469)) * r + c(1));
+}
+template <typename T>
+BRAINSIM_HD BRAINSIM_ALWAYS_INLINE T normal_in_a_tail(uint32_t word) {
+  const auto c = [](double x) { return static_cast<T>(x); };
+  const T r = std::sqrt(-std::log((static_cast<T>(from_the_end(word)) + c(0.5)) * c(0x1p-32))) - c(1.6);
+  const T z = (((c(0.17023821103) * r + c(1.3067284816)) * r + c(2.75681539)) * r + c(1.4234372777)) /
+              ((c(0.12021132975) * r + c(0.7370016425)) * r + c(1));
+  return from_the_end(word) == word ? -z : z;
+}
+template <typename T>
+BRAINSIM_HD T normal(uint32_t word) {
+  return in_a_tail(word) ? normal_in_a_tail<T>(word) : normal_in_the_middle<T>(word);
 }
 
 // Channels of a result or an argument: the sum alone, or the sum and the sum weighted by noise.

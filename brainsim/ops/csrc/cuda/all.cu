@@ -9,3 +9,4 @@
 #include "lists.cu"
 #include "poisson.cu"
 #include "procedural.cu"
+#include "procedural_late.cu"

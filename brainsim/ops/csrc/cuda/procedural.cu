@@ -1,8 +1,8 @@
-// CUDA twins of procedural.cc: the same operands, the same checks, the same synapses. Normal noise, which takes logarithms
-// and cosines, may differ in its last bits.
+// CUDA twins of procedural.cc: the same operands, the same checks, the same synapses. Normal noise, which takes
+// logarithms, may differ in its last bits.
 
 #include "../procedural_problem.h"
-#include "launch.h"
+#include "synapse.h"
 
 namespace brainsim::regenerating {
 namespace {
@@ -10,54 +10,6 @@ namespace {
 using namespace cuda;
 
 constexpr int64_t kVectors = 4;  // of a batch, that are gathered at a time
-
-// The synapses of a row, one at a time: what `Generator` in procedural_kernels.h makes many of.
-template <typename T, Noise kNoise>
-class Synapse {
- public:
-  int64_t target, degree = 0;
-  T noise = 0;
-
-  __device__ Synapse(const Pattern& pattern, const uint32_t* seed) : p_(pattern), permutation_(pattern.domain) {
-    p_.seed[0] = seed[0], p_.seed[1] = seed[1];
-    if (p_.partners == Partners::kOfAll) permutation_.draw(p_.seed, 0xFFFFFFFFu);
-  }
-
-  __device__ void begin(int64_t row) {
-    row_ = static_cast<uint32_t>(row);
-    const Span span = span_of(p_, row);
-    first_ = span.first, degree = span.degree;
-    if (p_.partners == Partners::kDifferent && degree > 0) permutation_.draw(p_.seed, row_);
-  }
-
-  __device__ void generate(int64_t j) {
-    uint32_t value;
-    if (p_.partners == Partners::kIndependent) {
-      const Words w = philox_of(p_.seed, row_, static_cast<uint32_t>(j / 2), kTargetStream);
-      value = scaled(j % 2 == 0 ? w.word[0] : w.word[2], j % 2 == 0 ? w.word[1] : w.word[3],
-                     static_cast<uint64_t>(p_.domain));
-    } else {
-      value = permutation_.of(static_cast<uint32_t>(first_ + j));
-    }
-    if (p_.partners == Partners::kOfAll) value /= static_cast<uint32_t>(p_.fan_in);
-    target = static_cast<int64_t>(value) + (p_.skip && value >= row_ ? 1 : 0);
-    if (kNoise == Noise::kNone) return;
-    const Words w = philox_of(p_.seed, row_, static_cast<uint32_t>(j / 4), kNoiseStream);
-    if (kNoise == Noise::kUniform) {
-      noise = uniform<T>(w.word[j % 4]);
-    } else {
-      T pair[2];
-      normal(w.word[j % 4 / 2 * 2], w.word[j % 4 / 2 * 2 + 1], pair);
-      noise = pair[j % 2];
-    }
-  }
-
- private:
-  Pattern p_;
-  Permutation permutation_;
-  uint32_t row_ = 0;
-  int64_t first_ = 0;
-};
 
 // out[b, post] += spikes[b, pre], and the same times noise: `kLanes` threads regenerate a row, if any b uses it.
 template <typename T, Noise kNoise>
