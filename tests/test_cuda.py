@@ -446,6 +446,7 @@ def test_info_on_a_gpu(version, there, said, monkeypatch):
 
 
 @needs_nvcc
+@pytest.mark.skipif(os.environ.get("BRAINSIM_CUDA", "ON") != "ON", reason="they were left out")
 @pytest.mark.skipif(os.environ.get("BRAINSIM_REQUIRE_FFI") != "1", reason="BRAINSIM_REQUIRE_FFI is not set")
 def test_twins_are_there_if_required():
     assert _library.cuda_library() is not None

@@ -29,7 +29,7 @@ struct Pattern {
 constexpr int64_t kKeys = 24;          // rounds of the permutation of a small domain,
 constexpr int64_t kRounds = 12;        // and of a large one, which mixes faster
 constexpr int64_t kSmallBits = 6;
-enum Draw : uint32_t { kKeyStream = 0, kDegreeStream = 1, kTargetStream = 2, kNoiseStream = 3, kDelayStream = 4 };
+enum Purpose : uint32_t { kKeyStream = 0, kDegreeStream = 1, kTargetStream = 2, kNoiseStream = 3, kDelayStream = 4 };
 
 BRAINSIM_HD BRAINSIM_ALWAYS_INLINE Words philox_of(const uint32_t* seed, uint32_t row, uint32_t block, uint32_t stream) {
   return philox(row, stream, block, 0, seed[0], seed[1]);
