@@ -349,9 +349,7 @@ def test_twins_leave_no_array():
     libraries = of_compiler("libasan.so"), of_compiler("libstdc++.so.6")
     if not all(map(os.path.isabs, libraries)):
         pytest.skip("this compiler comes without sanitisers")
-    here = {
-        name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")
-    }  # a run of its own
+    here = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
     environment = {**here, "LD_PRELOAD": " ".join(libraries), "ASAN_OPTIONS": "detect_leaks=0"}
     environment |= {"BRAINSIM_EMULATED_FLAGS": "-fsanitize=address"}
     command = [sys.executable, "-m", "pytest", "-n", "0", "-q", "-s", "-p", "no:cacheprovider", __file__]
