@@ -8,6 +8,7 @@ import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import jax.test_util
+import needs
 import numpy as np
 import pytest
 from tolerances import assert_close
@@ -141,7 +142,7 @@ def test_rows_without_spike_are_not_read(x64):
     assert bs.ops.arrivals(history, weight, *pattern, np.ones(1, np.int32), 1, n_post=1).tolist() == [1.0]
 
 
-@pytest.mark.skipif(bs.ops.backend() != "ffi", reason="needs the compiled kernels")
+@needs.kernels
 def test_threads_change_no_bit(x32):
     """A step with enough events for several threads, which split the neurons; a batch is split between vectors."""
     s = Synapses(300, 64, most=400)

@@ -7,6 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import needs
 import numpy as np
 import pytest
 from test_ops import MAPPED, Synapses, assert_all_close, derivatives, smooth
@@ -80,7 +81,7 @@ def test_relevant_must_fit(x32):
             bs.ops.csr_matvec(*args, relevant=wrong)
 
 
-@pytest.mark.skipif(bs.ops.backend() != "ffi", reason="needs the compiled kernels")
+@needs.kernels
 def test_kernels_refuse_what_does_not_fit(x32):
     shape = lambda *n: jax.ShapeDtypeStruct(n, jnp.float32)
     x, i = lambda *n: jnp.zeros(n, jnp.float32), lambda n: jnp.zeros(n, jnp.int32)

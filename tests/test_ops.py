@@ -14,6 +14,7 @@ import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import jax.test_util
+import needs
 import numpy as np
 import pytest
 from tolerances import assert_close
@@ -176,7 +177,7 @@ def test_wild_patterns_are_survived(n_pre, n_post, nnz, precision):
         assert (np.asarray(bs.ops.csr_outer(ones(n_pre), ones(n_post), indices, indptr)) >= 0).all()
 
 
-@pytest.mark.skipif(bs.ops.backend() != "ffi", reason="needs the compiled kernels")
+@needs.kernels
 def test_kernels_refuse_shapes_that_do_not_fit(x32):
     shape = lambda *n: jax.ShapeDtypeStruct(n, jnp.float32)
     i = lambda n: jnp.zeros(n, jnp.int32)
@@ -396,7 +397,7 @@ def test_library_that_is_missing_or_foreign(tmp_path):
     assert "cannot be loaded" in str(_library._open(tmp_path / "text.so"))
 
 
-@pytest.mark.skipif(bs.ops.backend() != "ffi", reason="needs the compiled kernels")
+@needs.kernels
 def test_library_of_another_version(monkeypatch):
     path = next(p for p in _library._places(_library._FILE) if p.is_file())
     assert isinstance(_library._open(path), ctypes.CDLL)

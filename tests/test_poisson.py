@@ -7,6 +7,7 @@ import sys
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import needs
 import numpy as np
 import pytest
 import scipy.stats
@@ -61,7 +62,7 @@ def test_philox_known_answer():
     assert [int(x) for x in word[::8]] == [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
 
 
-@pytest.mark.skipif(bs.ops.backend() != "ffi", reason="needs the compiled kernels")
+@needs.kernels
 def test_kernels_refuse_shapes_that_do_not_fit(x32):
     out = jax.ShapeDtypeStruct((2, 10), jnp.float32)
     call = lambda *args: jax.ffi.ffi_call("brainsim_poisson", out)(*args).block_until_ready()

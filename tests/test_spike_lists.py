@@ -5,6 +5,7 @@ import warnings
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import needs
 import numpy as np
 import pytest
 from tolerances import assert_close
@@ -78,7 +79,7 @@ def test_errors_of_the_operator(bad, x32):
         bs.ops.append_events(**args)
 
 
-@pytest.mark.skipif(bs.ops.backend() != "ffi", reason="needs the compiled kernels")
+@needs.kernels
 def test_kernel_refuses_what_does_not_fit(x32):
     shape, i = jax.ShapeDtypeStruct((4, 2), jnp.int32), jnp.int32(0)
     good = [jnp.zeros((4, 2), jnp.int32), jnp.ones(5), i]
@@ -188,7 +189,7 @@ def test_bad_records(make, message):
         make()
 
 
-@pytest.mark.skipif(bs.ops.backend() != "ffi", reason="needs the compiled kernels")
+@needs.kernels
 def test_the_list_stays_in_place(x32):
     """A loop over many steps with a long list costs nothing that grows with the list."""
     text = jax.jit(

@@ -4,6 +4,7 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import needs
 import numpy as np
 import pytest
 from tolerances import assert_close
@@ -415,7 +416,7 @@ def test_targets_survive_where_they_are_needed(x32):
     assert_close(new, twin(sources, blocks, places, targets))
 
 
-@pytest.mark.skipif(bs.ops.backend() != "ffi", reason="needs the compiled kernels")
+@needs.kernels
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -485,7 +486,7 @@ def test_old_arrays_survive_where_they_are_needed(x32):
     assert old.tolist() == [0.0] * 300 and new.tolist() == [1.0] * 300
 
 
-@pytest.mark.skipif(bs.ops.backend() != "ffi", reason="needs the compiled kernels")
+@needs.kernels
 @pytest.mark.parametrize(
     ("change", "message"),
     [

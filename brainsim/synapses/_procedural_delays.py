@@ -83,7 +83,8 @@ class DelayedRegenerated(eqx.Module):
 
     def longest(self, *, dt: float) -> int:
         """The longest delay in steps of `dt` ms."""
-        return sum(n * m for n, m in zip(self._steps(dt).values(), (1, len(self.table)), strict=True))
+        steps = self._steps(dt)
+        return steps["least"] + steps["stride"] * len(self.table)
 
     def init(self, *, dt: float, dtype: Any = None) -> Float[Array, "rows post"]:
         """An empty ring, for steps of `dt` ms: row k mod rows is what arrives in step k."""

@@ -84,6 +84,18 @@ struct Permutation {
   }
 };
 
+// The number of entries of a table, which ascends, up to a random word: it is a cumulative distribution, in 32 bits.
+BRAINSIM_HD inline int64_t reached(const uint32_t* table, int64_t size, uint32_t word) {
+  int64_t low = 0, high = size;
+  while (low < high) {
+    const int64_t middle = low + (high - low) / 2;
+    const bool there = table[middle] <= word;
+    low = there ? middle + 1 : low;
+    high = there ? high : middle;
+  }
+  return low;
+}
+
 // The synapses of a row: the position of the first in the permutation of all (kOfAll), and their number.
 struct Span {
   int64_t first, degree;
@@ -96,17 +108,8 @@ BRAINSIM_HD inline Span span_of(const Pattern& p, int64_t row) {
     return {first, end > first ? end - first : 0};
   }
   int64_t degree = p.degree;
-  if (p.table_size > 0) {  // and the number of entries of the table, which ascends, up to a random word
-    const uint32_t draw = philox_of(p.seed, static_cast<uint32_t>(row), 0, kDegreeStream).word[0];
-    int64_t low = 0, high = p.table_size;
-    while (low < high) {
-      const int64_t middle = low + (high - low) / 2;
-      const bool reached = p.table[middle] <= draw;
-      low = reached ? middle + 1 : low;
-      high = reached ? high : middle;
-    }
-    degree += low;
-  }
+  if (p.table_size > 0)
+    degree += reached(p.table, p.table_size, philox_of(p.seed, static_cast<uint32_t>(row), 0, kDegreeStream).word[0]);
   if (p.partners == Partners::kIndependent) return {0, p.domain > 0 ? degree : 0};
   return {0, degree < p.domain ? degree : p.domain};
 }

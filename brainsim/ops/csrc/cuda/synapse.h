@@ -51,18 +51,11 @@ class Synapse {
   int64_t first_ = 0;
 };
 
-// The row of a ring at which a synapse arrives: the table of delays is ascending, and a random word reaches so many of it.
+// The row of a ring at which a synapse arrives.
 __device__ inline int64_t arrival(const Late& late, int64_t first, const uint32_t* seed, int64_t row, int64_t j) {
   const uint32_t word =
       philox_of(seed, static_cast<uint32_t>(row), static_cast<uint32_t>(j / 4), kDelayStream).word[j % 4];
-  int64_t reached = 0, end = late.table_size;
-  while (reached < end) {
-    const int64_t middle = reached + (end - reached) / 2;
-    const bool there = late.table[middle] <= word;
-    reached = there ? middle + 1 : reached;
-    end = there ? end : middle;
-  }
-  return row_of_ring(late, first, reached);
+  return row_of_ring(late, first, reached(late.table, late.table_size, word));
 }
 
 }  // namespace brainsim::cuda
