@@ -60,6 +60,7 @@ def test_room_for_spikes_is_a_flag(x64):
     assert int(events.count[0]) == 3 and not bool(events.complete)
 
 
+@pytest.mark.slow
 def test_vmap(x64):
     first = lambda d: bs.simulate_events(bs.LIF(**LIF), 15.0, d, max_spikes=1).times[0, 0]
     np.testing.assert_allclose(

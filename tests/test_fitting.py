@@ -46,6 +46,7 @@ def error(fit, true):
 # --- what made the data -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_hodgkin_huxley_conductances():
     true = bs.HH(g_na=100.0, g_k=30.0)
     recording = recorded(true, current(8, 6, 1200), unit="uA/cm2", dt=0.05)
@@ -333,6 +334,7 @@ def test_progress_and_printing(capfd):
     assert plain["loss"] == fit.loss and len(plain["history"]) == 4
 
 
+@pytest.mark.slow
 def test_figures():
     recording = recorded(bs.LIF(tau=15.0), current(450, 100, 500))
     fits = [

@@ -118,6 +118,7 @@ def loop(product, carried, remat=False):
     return final
 
 
+@pytest.mark.slow
 def test_derivatives_of_a_loop(precision):
     """Of any order, with steps that are computed again and without."""
     s = Synapses(8, 8)
@@ -241,6 +242,7 @@ def test_fan_out_has_the_gradient_of_compressed_rows(surrogate, x32):
     assert not {"brainsim_csr_outer", "add_any", "add"} & names
 
 
+@pytest.mark.slow
 def test_batch_of_gradients_of_a_network(x64):
     """`vmap` over networks of other weights is the gradient of each."""
     net = network(True, triangle())
@@ -344,6 +346,7 @@ def test_levels_change_nothing(x64):
     assert_close(gradients(net, 8.0, [20, 5]), gradients(net, 8.0, 80), chaotic=True)
 
 
+@pytest.mark.slow
 def test_forward_mode_agrees_with_reverse_mode_through_spikes(x64):
     """u · (the gradient's derivative along v) is the second derivative along u and v, which computes nothing again."""
     net = network(True, triangle())

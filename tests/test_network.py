@@ -58,6 +58,7 @@ def test_gradient_of_the_rate_reaches_every_float_leaf(x32):
         assert 0.2 < mean / true < 5, (name, mean, true)
 
 
+@pytest.mark.slow
 def test_gradient_agrees_with_finite_differences_where_nothing_spikes(x64):
     """The smooth sub-model: graded events in, membrane potentials out, through weights, receptors and delays."""
     net = coba(scale=0.01, p=0.5, surrogate=bs.Triangle())  # of compact support: 0 so far from threshold

@@ -144,6 +144,7 @@ def test_affine_flows_are_exact_at_any_step(model, x64):
     np.testing.assert_allclose(fine[4::5], coarse, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_steps_converge(x64):
     """The density of the likelihood settles at first order in the step, whatever is constant over the longest step."""
     coarse = sound(dt=0.4, duration=160.0)

@@ -91,7 +91,7 @@ LONG = {
     "weights differ", "longer delays", "two projections to one receptor", "a third population in between",
     "nothing sent by one", "compact surrogate", "nobody connected", "the same", "arrays", "series", "a pause for each",
     "spikes without reset", "one neuron each", "no population alike", "a whole number", "two stages", "saturating",
-    "delta receptors", "numbers", "parameters neuron by neuron", "never again", "reset to other values",
+    "delta receptors", "noise", "numbers", "parameters neuron by neuron", "never again", "reset to other values",
 }  # fmt: skip
 
 
@@ -385,6 +385,7 @@ def test_blocks(seed, precision):
     assert_close(_blocks._reference(*flat, *given[3], *given[0], places=tuple(given[2]), n_targets=2), expected)
 
 
+@pytest.mark.slow
 def test_derivatives_and_batches(x64):
     """Those of the products one by one."""
     rng = np.random.default_rng(0)
