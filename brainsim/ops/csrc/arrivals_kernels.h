@@ -133,10 +133,10 @@ void arrivals(const Delayed& m, int64_t k, const T* BRAINSIM_RESTRICT history, c
     if (kWeighted) prefetch(weights + begin, static_cast<int64_t>(sizeof(T)) * size);
   };
   const auto deliver = [&] {
-    for (int64_t i = 0; i < std::min(n, kPointersAhead); ++i) BRAINSIM_PREFETCH(segments[i].pointer);
+    for (int64_t i = 0; i < std::min(n, kPointersAhead); ++i) prefetch_line(segments[i].pointer);
     for (int64_t i = 0; i < std::min(n, kDataAhead); ++i) fetch(segments[i]);
     for (int64_t i = 0; i < n; ++i) {
-      if (i + kPointersAhead < n) BRAINSIM_PREFETCH(segments[i + kPointersAhead].pointer);
+      if (i + kPointersAhead < n) prefetch_line(segments[i + kPointersAhead].pointer);
       if (i + kDataAhead < n) fetch(segments[i + kDataAhead]);
       int32_t begin = segments[i].begin, end = segments[i].end;
       const int32_t size = end - begin;

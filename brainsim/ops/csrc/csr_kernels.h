@@ -13,27 +13,32 @@
 #include "rows.h"
 #include "search.h"
 
-#if defined(__GNUC__) || defined(__clang__)
-#define BRAINSIM_PREFETCH(address) __builtin_prefetch(address)
-#else
-#define BRAINSIM_PREFETCH(address)
-#endif
-
 namespace brainsim {
 
 constexpr int64_t kAhead = 8;      // rows between the one delivered and the one prefetched
 constexpr int64_t kLine = 64;      // bytes of a cache line
 constexpr int64_t kMaxLines = 16;  // of a long row, only the start: the hardware prefetcher has the rest
 
+// GCC holds a function that does nothing but prefetch for one without effects, and drops the calls of it that it does not
+// inline: the empty statement is an effect.
+inline void prefetch_line(const void* address) {
+#if defined(__GNUC__) || defined(__clang__)
+  __builtin_prefetch(address);
+  __asm__ volatile("");
+#else
+  static_cast<void>(address);
+#endif
+}
+
 inline void prefetch(const void* first, int64_t bytes) {
   const char* address = static_cast<const char*>(first);
   const int64_t size = std::min(bytes, kMaxLines * kLine);
-  for (int64_t i = 0; i < size; i += kLine) BRAINSIM_PREFETCH(address + i);
-  if (size > 0) BRAINSIM_PREFETCH(address + size - 1);  // rows begin anywhere in a line, and end in one line more
+  for (int64_t i = 0; i < size; i += kLine) prefetch_line(address + i);
+  if (size > 0) prefetch_line(address + size - 1);  // rows begin anywhere in a line, and end in one line more
 }
 
 // Where a row begins has to be known before the row can be asked for.
-inline void prefetch_bounds(const Rows& rows, int64_t row) { BRAINSIM_PREFETCH(rows.indptr + row); }
+inline void prefetch_bounds(const Rows& rows, int64_t row) { prefetch_line(rows.indptr + row); }
 
 template <typename T, bool kWeighted>
 inline void prefetch_row(const Rows& rows, const T* weights, int64_t row) {
