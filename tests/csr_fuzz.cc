@@ -39,8 +39,8 @@ bool run(std::mt19937& rng, bool wild) {
   auto events = array<T>(n_post, NAN), unit = array<T>(n_post, NAN), found = array<T>(n_pre, NAN), w = array<T>(nnz, NAN);
   brainsim::scatter<T, true>(rows, spikes.get(), weights.get(), events.get());
   brainsim::scatter<T, false>(rows, spikes.get(), static_cast<const T*>(nullptr), unit.get());
-  brainsim::gather<T, false>(rows, values.get(), static_cast<const T*>(nullptr), found.get());
-  brainsim::gather<T, true>(rows, values.get(), weights.get(), found.get());
+  brainsim::gather<T, false>(rows, 0, n_pre, values.get(), static_cast<const T*>(nullptr), found.get());
+  brainsim::gather<T, true>(rows, 0, n_pre, values.get(), weights.get(), found.get());
   brainsim::outer<T>(rows, batch, spikes.get(), values.get(), w.get());
 
   auto relevant = array<bool>(n_pre, false);
@@ -60,8 +60,8 @@ bool run(std::mt19937& rng, bool wild) {
   auto source = array<T>(before + n_pre, 1), both = array<T>(2 * n_post, 0);
   std::copy(spikes.get(), spikes.get() + n_pre, source.get() + before);
   auto one = array<T>(1, 1);
-  const brainsim::Block<T> blocks[] = {{rows, before, weights.get(), true, both.get()},
-                                       {rows, before, one.get(), false, both.get() + n_post}};
+  const brainsim::Block<T> blocks[] = {{rows, before, weights.get(), true, both.get(), 0, 2 * n_post},
+                                       {rows, before, one.get(), false, both.get() + n_post, n_post, 2 * n_post}};
   brainsim::deliver_blocks<T>(source.get(), before + n_pre, blocks, 2);
   for (int64_t j = 0; j < n_post; ++j)
     if (both[j] != events[j] || both[n_post + j] != unit[j]) return false;

@@ -73,7 +73,7 @@ bool narrow(const Draw& draw, bool wild) {
   narrow_scatter(rows, x.get(), weights.get(), a.get());
   scatter<float, true>(rows, x.get(), wide.get(), b.get());
   narrow_gather(rows, v.get(), weights.get(), c.get());
-  gather<float, true>(rows, v.get(), wide.get(), d.get());
+  gather<float, true>(rows, 0, n_pre, v.get(), wide.get(), d.get());
   return same(a.get(), b.get(), n_post) && same(c.get(), d.get(), n_pre);
 }
 

@@ -21,9 +21,6 @@
 namespace brainsim::arriving {
 namespace {
 
-constexpr int64_t kWorthThreads = 1 << 14;  // synaptic events; fewer are delivered before another thread is awake
-constexpr int64_t kMostParts = 8;           // each thread looks at every segment
-
 // Whether step k delivers enough to share the work; without hints nobody knows, and searching takes its time, too.
 bool worth_threads(const Delayed& m, int64_t k, const int32_t* hints) {
   if (m.hint_size == 0 || m.n_pre == 0) return m.nnz >= kWorthThreads;
@@ -42,7 +39,7 @@ ffi::Error add_impl(ffi::ThreadPool& pool, const Any& start, const Any& history,
     if (out.untyped_data() != start.untyped_data()) std::memcpy(out.untyped_data(), start.untyped_data(), out.size_bytes());
     int64_t parts = 1;  // of the postsynaptic neurons: each is added up in the same order, whoever does it
     if (p.vectors() == 1 && worth_threads(m, p.k[0], data<int32_t>(hints)))
-      parts = std::max<int64_t>(1, std::min(kMostParts, pool.num_threads()));
+      parts = most_parts(pool);
     parallel(pool, p.vectors() * parts, [&](int64_t task) {
       const int64_t v = task / parts, i = task % parts;
       const int64_t first = m.n_post * i / parts, last = m.n_post * (i + 1) / parts;

@@ -8,15 +8,16 @@
 #include <cstdint>
 #include <cstring>
 
-#include "blocks_kernels.h"
 #include "blocks_problem.h"
+#include "csr_shared.h"
 #include "handlers.h"
+#include "parallel.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace brainsim::many {
 namespace {
 
-ffi::Error blocks(ffi::RemainingArgs args, ffi::RemainingRets rets, ffi::Span<const int64_t> layout) {
+ffi::Error blocks(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRets rets, ffi::Span<const int64_t> layout) {
   return dispatch(layout, rets, [&](auto zero) {
     Problem<decltype(zero)> p;
     const auto alias = [](const Any& operand, const Any& result) {  // a copy, if XLA still needs what was there
@@ -25,9 +26,13 @@ ffi::Error blocks(ffi::RemainingArgs args, ffi::RemainingRets rets, ffi::Span<co
       return ffi::Error::Success();
     };
     if (ffi::Error error = check(args, rets, layout, alias, &p); error.failure()) return error;
-    for (int64_t s = 0; s < p.n_sources; ++s) {
-      const auto& source = p.sources[s];
-      deliver_blocks(source.spikes, source.n, p.blocks + source.first, source.n_blocks);
+    const int64_t parts = p.nnz < kWorthThreads ? 1 : most_parts(pool);
+    if (parts == 1) {
+      for (int64_t s = 0; s < p.n_sources; ++s)
+        deliver_blocks(p.sources[s].spikes, p.sources[s].n, p.sources[s].blocks, p.sources[s].n_blocks);
+    } else {
+      const auto share = [&](auto run) { parallel(pool, parts, run); };
+      deliver_shared(p.sources, p.n_sources, decltype(&zero){}, 0, parts, share);
     }
     return ffi::Error::Success();
   });
@@ -39,4 +44,4 @@ ffi::Error blocks(ffi::RemainingArgs args, ffi::RemainingRets rets, ffi::Span<co
 BRAINSIM_EXPORT XLA_FFI_Error* brainsim_blocks(XLA_FFI_CallFrame* frame);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(
     brainsim_blocks, brainsim::many::blocks,
-    xla::ffi::Ffi::Bind().RemainingArgs().RemainingRets().Attr<xla::ffi::Span<const int64_t>>("layout"));
+    xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>().RemainingArgs().RemainingRets().Attr<xla::ffi::Span<const int64_t>>("layout"));

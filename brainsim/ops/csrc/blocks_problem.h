@@ -17,16 +17,10 @@ constexpr int64_t kMostBlocks = 256, kMostTargets = 64;  // on the stack: no ker
 constexpr int64_t kFields = 6;
 
 template <typename T>
-struct Source {
-  const T* spikes;
-  int64_t n, first, n_blocks;  // its blocks, first of all from `first` on
-};
-
-template <typename T>
 struct Problem {
   Block<T> blocks[kMostBlocks];
   Source<T> sources[kMostBlocks];  // those that have blocks
-  int64_t n_sources = 0;
+  int64_t n_sources = 0, nnz = 0;
 };
 
 // Calls `alias(operand, result)` for each target, which is to make the one the other, in place or by a copy.
@@ -69,11 +63,14 @@ ffi::Error check(ffi::RemainingArgs args, ffi::RemainingRets rets, ffi::Span<con
     if (weights->element_type() != type || count(*weights) != (each ? nnz : 1))
       return invalid("weights must be one, or one per synapse, of the type of the spikes");
     if (b > 0 && at[0] < at[-kFields]) return invalid("blocks must come in the order of their sources");
+    p->nnz += nnz;
     p->blocks[b] = {{data<int32_t>(*indices), data<int32_t>(*indptr), nnz, n_pre, at[4]},
                     at[1],
                     data<T>(*weights),
                     each,
-                    targets[at[2]] + at[3]};
+                    targets[at[2]] + at[3],
+                    at[3],
+                    sizes[at[2]]};
   }
 
   int64_t first = 0;
@@ -87,7 +84,7 @@ ffi::Error check(ffi::RemainingArgs args, ffi::RemainingRets rets, ffi::Span<con
     for (; last < n_blocks && layout.begin()[last * kFields] == s; ++last)
       if (p->blocks[last].first_pre > n || p->blocks[last].rows.n_pre > n - p->blocks[last].first_pre)
         return invalid("a block begins outside of its source");
-    if (last > first) p->sources[p->n_sources++] = {data<T>(*spikes), n, first, last - first};
+    if (last > first) p->sources[p->n_sources++] = {data<T>(*spikes), n, p->blocks + first, last - first};
     first = last;
   }
   return first == n_blocks ? ffi::Error::Success() : invalid("a block has no source");

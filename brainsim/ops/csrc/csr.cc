@@ -9,80 +9,103 @@
 
 #include <cstdint>
 
-#include "csr_kernels.h"
 #include "csr_problem.h"
+#include "csr_shared.h"
 #include "handlers.h"
+#include "parallel.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace brainsim::csr {
 namespace {
 
-ffi::Error scatter_impl(const Any& spikes, const Any* weights, const Any& indices, const Any& indptr, const Any& out) {
+// One vector, shared by parts of the postsynaptic neurons; a block that is all of its source and of its target.
+template <typename T>
+void scatter_one(ffi::ThreadPool& pool, int64_t parts, const Rows& rows, const T* x, const T* weights, T* y) {
+  const T one{1};
+  const bool each = weights != nullptr;
+  const Block<T> block{rows, 0, each ? weights : &one, each, y, 0, rows.n_post};
+  const Source<T> source{x, rows.n_pre, &block, 1};
+  deliver_shared(&source, 1, y, rows.n_post, parts, [&](auto run) { parallel(pool, parts, run); });
+}
+
+ffi::Error scatter_impl(ffi::ThreadPool& pool, const Any& spikes, const Any* weights, const Any& indices,
+                        const Any& indptr, const Any& out) {
   Problem p;
   if (ffi::Error error = check(spikes, out, weights, indices, indptr, &p); error.failure()) return error;
+  const Rows& rows = p.rows;
+  const int64_t parts = p.vectors() > 1 || rows.nnz < kWorthThreads ? 1 : most_parts(pool);
   return dispatch(spikes, [&](auto zero) {
     using T = decltype(zero);
-    for (int64_t k = 0; k < p.vectors(); ++k) {
-      const T* x = data<T>(spikes) + k * p.rows.n_pre;
-      T* y = data<T>(out) + k * p.rows.n_post;
-      if (weights == nullptr) {
-        scatter<T, false>(p.rows, x, nullptr, y);
+    each_vector(pool, p.vectors(), rows.n_pre + rows.n_post, [&](int64_t k) {
+      const T* x = data<T>(spikes) + k * rows.n_pre;
+      const T* w = weights == nullptr ? nullptr : data<T>(*weights) + (k / p.batch) * rows.nnz;
+      T* y = data<T>(out) + k * rows.n_post;
+      if (parts > 1) {
+        scatter_one(pool, parts, rows, x, w, y);
+      } else if (w == nullptr) {
+        scatter<T, false>(rows, x, nullptr, y);
       } else {
-        scatter<T, true>(p.rows, x, data<T>(*weights) + (k / p.batch) * p.rows.nnz, y);
+        scatter<T, true>(rows, x, w, y);
       }
-    }
+    });
   });
 }
 
-ffi::Error gather_impl(const Any& values, const Any* weights, const Any& indices, const Any& indptr, const Any& out) {
+ffi::Error gather_impl(ffi::ThreadPool& pool, const Any& values, const Any* weights, const Any& indices,
+                       const Any& indptr, const Any& out) {
   Problem p;
   if (ffi::Error error = check(out, values, weights, indices, indptr, &p); error.failure()) return error;
+  const Rows& rows = p.rows;
+  const int64_t parts = rows.nnz < kWorthThreads ? 1 : most_parts(pool);
   return dispatch(values, [&](auto zero) {
     using T = decltype(zero);
-    for (int64_t k = 0; k < p.vectors(); ++k) {
-      const T* x = data<T>(values) + k * p.rows.n_post;
-      T* y = data<T>(out) + k * p.rows.n_pre;
+    each_vector(pool, p.vectors() * parts, rows.nnz, [&](int64_t task) {
+      const int64_t k = task / parts, i = task % parts;
+      const int64_t first = rows.n_pre * i / parts, last = rows.n_pre * (i + 1) / parts;
+      const T* x = data<T>(values) + k * rows.n_post;
+      T* y = data<T>(out) + k * rows.n_pre;
       if (weights == nullptr) {
-        gather<T, false>(p.rows, x, nullptr, y);
+        gather<T, false>(rows, first, last, x, nullptr, y);
       } else {
-        gather<T, true>(p.rows, x, data<T>(*weights) + (k / p.batch) * p.rows.nnz, y);
+        gather<T, true>(rows, first, last, x, data<T>(*weights) + (k / p.batch) * rows.nnz, y);
       }
-    }
+    });
   });
 }
 
-ffi::Error outer_impl(const Any& spikes, const Any& values, const Any& indices, const Any& indptr, const Any& out) {
+ffi::Error outer_impl(ffi::ThreadPool& pool, const Any& spikes, const Any& values, const Any& indices, const Any& indptr, const Any& out) {
   Problem p;
   if (ffi::Error error = check_outer(spikes, values, indices, indptr, out, &p); error.failure()) return error;
   return dispatch(spikes, [&](auto zero) {
     using T = decltype(zero);
-    for (int64_t g = 0; g < p.groups; ++g)
+    each_vector(pool, p.groups, p.rows.nnz, [&](int64_t g) {
       outer<T>(p.rows, p.batch, data<T>(spikes) + g * p.batch * p.rows.n_pre,
                data<T>(values) + g * p.batch * p.rows.n_post, data<T>(out) + g * p.rows.nnz);
+    });
   });
 }
 
-ffi::Error scatter_weighted(Any spikes, Any weights, Any indices, Any indptr, Out out) {
-  return scatter_impl(spikes, &weights, indices, indptr, *out);
+ffi::Error scatter_weighted(ffi::ThreadPool pool, Any spikes, Any weights, Any indices, Any indptr, Out out) {
+  return scatter_impl(pool, spikes, &weights, indices, indptr, *out);
 }
-ffi::Error scatter_unit(Any spikes, Any indices, Any indptr, Out out) {
-  return scatter_impl(spikes, nullptr, indices, indptr, *out);
+ffi::Error scatter_unit(ffi::ThreadPool pool, Any spikes, Any indices, Any indptr, Out out) {
+  return scatter_impl(pool, spikes, nullptr, indices, indptr, *out);
 }
-ffi::Error gather_weighted(Any values, Any weights, Any indices, Any indptr, Out out) {
-  return gather_impl(values, &weights, indices, indptr, *out);
+ffi::Error gather_weighted(ffi::ThreadPool pool, Any values, Any weights, Any indices, Any indptr, Out out) {
+  return gather_impl(pool, values, &weights, indices, indptr, *out);
 }
-ffi::Error gather_unit(Any values, Any indices, Any indptr, Out out) {
-  return gather_impl(values, nullptr, indices, indptr, *out);
+ffi::Error gather_unit(ffi::ThreadPool pool, Any values, Any indices, Any indptr, Out out) {
+  return gather_impl(pool, values, nullptr, indices, indptr, *out);
 }
-ffi::Error outer_weights(Any spikes, Any values, Any indices, Any indptr, Out out) {
-  return outer_impl(spikes, values, indices, indptr, *out);
+ffi::Error outer_weights(ffi::ThreadPool pool, Any spikes, Any values, Any indices, Any indptr, Out out) {
+  return outer_impl(pool, spikes, values, indices, indptr, *out);
 }
 
 }  // namespace
 }  // namespace brainsim::csr
 
-#define BRAINSIM_THREE \
-  xla::ffi::Ffi::Bind().Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>()
+#define BRAINSIM_POOL xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>()
+#define BRAINSIM_THREE BRAINSIM_POOL.Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>()
 #define BRAINSIM_FOUR BRAINSIM_THREE.Arg<xla::ffi::AnyBuffer>()
 
 BRAINSIM_HANDLER(brainsim_csr_scatter, csr::scatter_weighted, BRAINSIM_FOUR)

@@ -112,11 +112,12 @@ inline T gather_row(const Rows& rows, int64_t row, const T* BRAINSIM_RESTRICT va
   return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
-// out[pre] = sum over post of weight(pre, post) * values[post]: the transpose of `scatter` with respect to the spikes.
+// out[pre] = sum over post of weight(pre, post) * values[post]: the transpose of `scatter` with respect to the spikes,
+// for presynaptic neurons first .. last.
 template <typename T, bool kWeighted>
-void gather(const Rows& rows, const T* BRAINSIM_RESTRICT values, const T* BRAINSIM_RESTRICT weights,
+void gather(const Rows& rows, int64_t first, int64_t last, const T* BRAINSIM_RESTRICT values, const T* BRAINSIM_RESTRICT weights,
             T* BRAINSIM_RESTRICT out) {
-  for (int64_t row = 0; row < rows.n_pre; ++row) out[row] = gather_row<T, kWeighted>(rows, row, values, weights);
+  for (int64_t row = first; row < last; ++row) out[row] = gather_row<T, kWeighted>(rows, row, values, weights);
 }
 
 // out[synapse] = sum over the batch of spikes[b, pre] * values[b, post]: the transpose of both with respect to the weights.

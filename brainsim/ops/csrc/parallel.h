@@ -10,9 +10,12 @@
 #include <memory>
 #include <thread>
 
+#include "part.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace brainsim {
+
+constexpr int64_t kWorthVectors = 1 << 15;  // numbers to search for spikes or to set to zero
 
 // Calls run(i) for i = 0 .. n, on the calling thread and those of the pool that are free. The caller takes part, and
 // waits only for calls that have begun, so it makes no difference if no other thread ever turns up.
@@ -40,6 +43,19 @@ inline void parallel(xla::ffi::ThreadPool& pool, int64_t n, std::function<void(i
   for (int64_t i = 0; i < helpers; ++i) pool.Schedule([work] { work->take_part(); });
   work->take_part();
   while (work->done < n) std::this_thread::yield();
+}
+
+// Among how many threads to share what is shared by parts of the neurons.
+inline int64_t most_parts(const xla::ffi::ThreadPool& pool) {
+  return std::max<int64_t>(1, std::min(kMostParts, pool.num_threads()));
+}
+
+// Calls run(k) for every vector of a batch, each with `size` numbers to go through at least: too few are done sooner by one
+// thread than another is awake.
+template <typename Run>
+void each_vector(xla::ffi::ThreadPool& pool, int64_t vectors, int64_t size, Run run) {
+  if (vectors > 1 && vectors * size >= kWorthVectors) return parallel(pool, vectors, run);
+  for (int64_t k = 0; k < vectors; ++k) run(k);
 }
 
 }  // namespace brainsim

@@ -17,8 +17,8 @@ ffi::Error blocks(cudaStream_t stream, ffi::RemainingArgs args, ffi::RemainingRe
     const auto in_place = [&](const Any& operand, const Any& result) { return alias(stream, operand, result); };
     BRAINSIM_TRY(check(args, rets, layout, in_place, &p));
     for (int64_t s = 0; s < p.n_sources; ++s) {
-      for (int64_t b = p.sources[s].first; b < p.sources[s].first + p.sources[s].n_blocks; ++b) {
-        const Block<T>& block = p.blocks[b];
+      for (int64_t b = 0; b < p.sources[s].n_blocks; ++b) {
+        const Block<T>& block = p.sources[s].blocks[b];
         BRAINSIM_TRY(launch(stream, scatter_rows<T, T, Rows>, block.rows.n_pre * kLanes, block.rows, 1,
                             p.sources[s].spikes + block.first_pre, block.weights, block.each, block.out));
       }
