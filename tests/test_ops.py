@@ -20,7 +20,7 @@ import pytest
 from tolerances import assert_close
 
 import brainsim as bs
-from brainsim.ops import _csr_plain, _csr_primitives, _library
+from brainsim.ops import _blocks, _csr_plain, _csr_primitives, _library
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -429,3 +429,52 @@ def test_without_the_library(required, tmp_path):
         assert run.returncode == 1 and "ImportError: brainsim runs without its compiled kernels" in run.stderr
     else:
         assert run.stdout.split("\n")[0] == "jax 1 False [2.0]", run.stderr
+
+
+# ---- threads
+
+
+@needs.kernels
+@pytest.mark.parametrize("ordered", [True, False])
+def test_threads_change_no_bit(ordered, x32):
+    """Threads split the neurons of one vector, if rows are sorted; a batch they split between vectors."""
+    n_pre, n_post, k = 1200, 500, 80  # worth threads, see csr_shared.h
+    rng = np.random.default_rng(0)
+    indices = rng.integers(0, n_post, (n_pre, k), np.int32)
+    if ordered:
+        indices.sort(axis=1)
+    indices, indptr = indices.reshape(-1), np.arange(n_pre + 1, dtype=np.int32) * k
+    spikes, weight = (jnp.asarray(rng.normal(size=n), jnp.float32) for n in (n_pre, n_pre * k))
+    product = lambda x: bs.ops.csr_matvec(x, weight, indices, indptr, n_post)
+    one = product(spikes)
+    # By one thread for each vector, or all by the same one.
+    alone = jax.vmap(product)(jnp.stack([spikes] * 2))
+    np.testing.assert_array_equal(one, alone[0])
+    np.testing.assert_array_equal(one, jax.vmap(product)(jnp.stack([spikes] * 64))[-1])
+
+    # Two halves of the rows, in one call: the second adds to what the first has added.
+    half, synapses = n_pre // 2, n_pre * k // 2
+    blocks = [
+        (indices[:synapses], indptr[: half + 1], weight[:synapses]),
+        (indices[synapses:], indptr[: half + 1], weight[synapses:]),
+    ]
+    places = [_blocks.Place(0, first, 0, 3, n_post, True) for first in (0, half)]
+    (got,) = _blocks.deliver_blocks([spikes], blocks, places, [jnp.zeros(n_post + 5)])
+    assert_close(got[3:-2], one)
+    assert not got[:3].any() and not got[-2:].any()
+    (got,) = _blocks.deliver_blocks(
+        [spikes], [(indices, indptr, weight)], [_blocks.Place(0, 0, 0, 3, n_post, True)], [jnp.zeros(n_post + 5)]
+    )
+    np.testing.assert_array_equal(got[3:-2], one)
+
+
+@needs.kernels
+def test_threads_gather_the_same_bits(x32):
+    n_pre, n_post, k = 1200, 500, 80
+    rng = np.random.default_rng(0)
+    indices, indptr = rng.integers(0, n_post, n_pre * k, np.int32), np.arange(n_pre + 1, dtype=np.int32) * k
+    values, weight = (jnp.asarray(rng.normal(size=n), jnp.float32) for n in (n_post, n_pre * k))
+    whole = bs.ops.csr_rmatvec(values, weight, indices, indptr)
+    for i in (0, 599, 600, n_pre - 1):  # too few for threads
+        part = slice(i * k, (i + 1) * k)
+        np.testing.assert_array_equal(bs.ops.csr_rmatvec(values, weight[part], indices[part], indptr[:2])[0], whole[i])

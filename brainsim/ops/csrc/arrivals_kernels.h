@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 
 #include "csr_kernels.h"
 #include "delayed.h"
@@ -61,6 +62,27 @@ void compact(const T* row, int64_t n, int64_t size, int32_t* hints) {
   });
   for (int64_t i = count + 1; i < size; ++i) hints[i] = 0;
   hints[0] = static_cast<int32_t>(count);
+}
+
+template <typename T, bool kWeighted>
+inline void add_segment(const int32_t* BRAINSIM_RESTRICT indices, int32_t begin, int32_t end, T value, Part part,
+                        const T* BRAINSIM_RESTRICT weights, T* BRAINSIM_RESTRICT out) {
+  const uint32_t first = static_cast<uint32_t>(part.first), size = static_cast<uint32_t>(part.size);
+  T* BRAINSIM_RESTRICT mine = out + part.first;
+  const auto add = [&](uint32_t post, int64_t j) {
+    const uint32_t at = post - first;
+    if (at < size) mine[at] += kWeighted ? weights[j] * value : value;
+  };
+  int64_t j = begin;  // 64 bits: j + 4 may not overflow
+  for (; j + 4 <= end; j += 4) {  // two indices with each load, as in csr_kernels.h
+    uint64_t pairs[2];
+    std::memcpy(pairs, indices + j, sizeof(pairs));
+    for (int32_t k = 0; k < 2; ++k) {
+      add(static_cast<uint32_t>(pairs[k]), j + 2 * k);
+      add(static_cast<uint32_t>(pairs[k] >> 32), j + 2 * k + 1);
+    }
+  }
+  for (; j < end; ++j) add(static_cast<uint32_t>(indices[j]), j);
 }
 
 // out[post] += sum over slots and spikes of value * weight, for the neurons of `part`.

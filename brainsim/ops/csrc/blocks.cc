@@ -5,8 +5,10 @@
 // are aliased operands. `layout` has six numbers a block: the number of its source, the first neuron there, the number of
 // its target, the first entry there, the number of entries, and whether there is one weight for every synapse.
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 
 #include "blocks_problem.h"
 #include "csr_shared.h"
@@ -17,6 +19,27 @@
 namespace brainsim::many {
 namespace {
 
+// Delivers all by several threads; if a row is not sorted, the targets are again what they were, and the answer is false.
+template <typename T>
+bool shared(ffi::ThreadPool& pool, int64_t parts, const Problem<T>& p) {
+  std::unique_ptr<T[]> saved;  // there only if threads share the work: it costs little of what they do
+  int64_t starts[kMostTargets + 1] = {0};
+  for (int64_t t = 0; t < p.n_targets; ++t) starts[t + 1] = starts[t] + p.sizes[t];
+  const auto share = [&](auto run) {
+    if (!saved) saved.reset(new T[static_cast<size_t>(starts[p.n_targets])]);
+    parallel(pool, parts, run);
+  };
+  const auto save = [&](int64_t i, int64_t n) {
+    for (int64_t t = 0; t < p.n_targets && saved; ++t) {
+      const Part part = part_of(p.sizes[t], i, n, 0, p.sizes[t]);
+      std::copy_n(p.targets[t] + part.first, part.size, saved.get() + starts[t] + part.first);
+    }
+  };
+  if (deliver_shared(p.sources, p.n_sources, parts, share, save)) return true;
+  for (int64_t t = 0; t < p.n_targets; ++t) std::copy_n(saved.get() + starts[t], p.sizes[t], p.targets[t]);
+  return false;
+}
+
 ffi::Error blocks(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRets rets, ffi::Span<const int64_t> layout) {
   return dispatch(layout, rets, [&](auto zero) {
     Problem<decltype(zero)> p;
@@ -26,14 +49,10 @@ ffi::Error blocks(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingR
       return ffi::Error::Success();
     };
     if (ffi::Error error = check(args, rets, layout, alias, &p); error.failure()) return error;
-    const int64_t parts = p.nnz < kWorthThreads ? 1 : most_parts(pool);
-    if (parts == 1) {
-      for (int64_t s = 0; s < p.n_sources; ++s)
-        deliver_blocks(p.sources[s].spikes, p.sources[s].n, p.sources[s].blocks, p.sources[s].n_blocks);
-    } else {
-      const auto share = [&](auto run) { parallel(pool, parts, run); };
-      deliver_shared(p.sources, p.n_sources, decltype(&zero){}, 0, parts, share);
-    }
+    const int64_t parts = p.nnz < kWorthSharing ? 1 : most_parts(pool);
+    if (parts > 1 && shared(pool, parts, p)) return ffi::Error::Success();
+    for (int64_t s = 0; s < p.n_sources; ++s)
+      deliver_blocks(p.sources[s].spikes, p.sources[s].n, p.sources[s].blocks, p.sources[s].n_blocks);
     return ffi::Error::Success();
   });
 }

@@ -20,7 +20,9 @@ template <typename T>
 struct Problem {
   Block<T> blocks[kMostBlocks];
   Source<T> sources[kMostBlocks];  // those that have blocks
-  int64_t n_sources = 0, nnz = 0;
+  int64_t n_sources = 0, n_targets = 0, nnz = 0;
+  T* targets[kMostTargets];
+  int64_t sizes[kMostTargets];
 };
 
 // Calls `alias(operand, result)` for each target, which is to make the one the other, in place or by a copy.
@@ -33,8 +35,9 @@ ffi::Error check(ffi::RemainingArgs args, ffi::RemainingRets rets, ffi::Span<con
   size_t next = static_cast<size_t>(3 * n_blocks);
   if (args.size() < next + rets.size()) return invalid("there are fewer operands than expected");
 
-  T* targets[kMostTargets];
-  int64_t sizes[kMostTargets];
+  T** const targets = p->targets;
+  int64_t* const sizes = p->sizes;
+  p->n_targets = n_targets;
   for (int64_t t = 0; t < n_targets; ++t) {
     const auto given = args.get<Any>(next++);
     auto result = rets.get<Any>(static_cast<size_t>(t));

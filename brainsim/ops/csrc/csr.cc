@@ -7,6 +7,7 @@
 // Where G = B = 1 the batch axes may be left out altogether.
 // `_unit` forms have no weights: every synapse has weight one. All take indices [nnz] and indptr [n_pre + 1], int32.
 
+#include <algorithm>
 #include <cstdint>
 
 #include "csr_problem.h"
@@ -18,14 +19,19 @@
 namespace brainsim::csr {
 namespace {
 
-// One vector, shared by parts of the postsynaptic neurons; a block that is all of its source and of its target.
+// One vector, shared by parts of the postsynaptic neurons: a block that is all of its source and of its target.
 template <typename T>
-void scatter_one(ffi::ThreadPool& pool, int64_t parts, const Rows& rows, const T* x, const T* weights, T* y) {
+bool scatter_shared(ffi::ThreadPool& pool, int64_t parts, const Rows& rows, const T* x, const T* weights, T* y) {
   const T one{1};
   const bool each = weights != nullptr;
   const Block<T> block{rows, 0, each ? weights : &one, each, y, 0, rows.n_post};
   const Source<T> source{x, rows.n_pre, &block, 1};
-  deliver_shared(&source, 1, y, rows.n_post, parts, [&](auto run) { parallel(pool, parts, run); });
+  const auto share = [&](auto run) { parallel(pool, parts, run); };
+  const auto clean = [&](int64_t i, int64_t n) {
+    const Part part = part_of(rows.n_post, i, n, 0, rows.n_post);
+    std::fill(y + part.first, y + part.first + part.size, T{0});
+  };
+  return deliver_shared(&source, 1, parts, share, clean);
 }
 
 ffi::Error scatter_impl(ffi::ThreadPool& pool, const Any& spikes, const Any* weights, const Any& indices,
@@ -33,16 +39,15 @@ ffi::Error scatter_impl(ffi::ThreadPool& pool, const Any& spikes, const Any* wei
   Problem p;
   if (ffi::Error error = check(spikes, out, weights, indices, indptr, &p); error.failure()) return error;
   const Rows& rows = p.rows;
-  const int64_t parts = p.vectors() > 1 || rows.nnz < kWorthThreads ? 1 : most_parts(pool);
+  const int64_t parts = p.vectors() > 1 || rows.nnz < kWorthSharing ? 1 : most_parts(pool);
   return dispatch(spikes, [&](auto zero) {
     using T = decltype(zero);
     each_vector(pool, p.vectors(), rows.n_pre + rows.n_post, [&](int64_t k) {
       const T* x = data<T>(spikes) + k * rows.n_pre;
       const T* w = weights == nullptr ? nullptr : data<T>(*weights) + (k / p.batch) * rows.nnz;
       T* y = data<T>(out) + k * rows.n_post;
-      if (parts > 1) {
-        scatter_one(pool, parts, rows, x, w, y);
-      } else if (w == nullptr) {
+      if (parts > 1 && scatter_shared(pool, parts, rows, x, w, y)) return;
+      if (w == nullptr) {
         scatter<T, false>(rows, x, nullptr, y);
       } else {
         scatter<T, true>(rows, x, w, y);

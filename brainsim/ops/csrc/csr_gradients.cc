@@ -12,19 +12,20 @@
 #include "csr_gradients.h"
 #include "csr_problem.h"
 #include "handlers.h"
+#include "parallel.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace brainsim::csr {
 namespace {
 
-ffi::Error gather_impl(const Any& values, const Any* weights, const Any& indices, const Any& indptr,
+ffi::Error gather_impl(ffi::ThreadPool& pool, const Any& values, const Any* weights, const Any& indices, const Any& indptr,
                        const Any& relevant, const Any& out) {
   Problem p;
   if (ffi::Error error = check_relevant(values, weights, indices, indptr, relevant, out, &p); error.failure())
     return error;
   return dispatch(values, [&](auto zero) {
     using T = decltype(zero);
-    for (int64_t k = 0; k < p.vectors(); ++k) {
+    each_vector(pool, p.vectors(), p.rows.n_pre, [&](int64_t k) {
       const T* x = data<T>(values) + k * p.rows.n_post;
       const bool* mask = data<bool>(relevant) + k * p.rows.n_pre;
       T* y = data<T>(out) + k * p.rows.n_pre;
@@ -33,11 +34,11 @@ ffi::Error gather_impl(const Any& values, const Any* weights, const Any& indices
       } else {
         gather_relevant<T, true>(p.rows, x, data<T>(*weights) + (k / p.batch) * p.rows.nnz, mask, y);
       }
-    }
+    });
   });
 }
 
-ffi::Error accumulate_impl(const Any& sum, const Any& spikes, const Any& values, const Any& indices, const Any& indptr,
+ffi::Error accumulate_impl(ffi::ThreadPool& pool, const Any& sum, const Any& spikes, const Any& values, const Any& indices, const Any& indptr,
                            const Any& out) {
   Problem p;
   if (ffi::Error error = check_accumulate(sum, spikes, values, indices, indptr, out, &p); error.failure()) return error;
@@ -45,26 +46,29 @@ ffi::Error accumulate_impl(const Any& sum, const Any& spikes, const Any& values,
     using T = decltype(zero);
     T* y = data<T>(out);
     if (y != data<T>(sum)) std::copy(data<T>(sum), data<T>(sum) + sum.element_count(), y);  // XLA gives them one buffer
-    for (int64_t k = 0; k < p.vectors(); ++k)
-      accumulate_outer<T>(p.rows, data<T>(spikes) + k * p.rows.n_pre, data<T>(values) + k * p.rows.n_post,
-                          y + (k / p.batch) * p.rows.nnz);
+    each_vector(pool, p.groups, p.batch * p.rows.n_pre, [&](int64_t g) {
+      for (int64_t k = g * p.batch; k < (g + 1) * p.batch; ++k)
+        accumulate_outer<T>(p.rows, data<T>(spikes) + k * p.rows.n_pre, data<T>(values) + k * p.rows.n_post,
+                            y + g * p.rows.nnz);
+    });
   });
 }
 
-ffi::Error gather_weighted(Any values, Any weights, Any indices, Any indptr, Any relevant, Out out) {
-  return gather_impl(values, &weights, indices, indptr, relevant, *out);
+ffi::Error gather_weighted(ffi::ThreadPool pool, Any values, Any weights, Any indices, Any indptr, Any relevant, Out out) {
+  return gather_impl(pool, values, &weights, indices, indptr, relevant, *out);
 }
-ffi::Error gather_unit(Any values, Any indices, Any indptr, Any relevant, Out out) {
-  return gather_impl(values, nullptr, indices, indptr, relevant, *out);
+ffi::Error gather_unit(ffi::ThreadPool pool, Any values, Any indices, Any indptr, Any relevant, Out out) {
+  return gather_impl(pool, values, nullptr, indices, indptr, relevant, *out);
 }
-ffi::Error accumulate(Any sum, Any spikes, Any values, Any indices, Any indptr, Out out) {
-  return accumulate_impl(sum, spikes, values, indices, indptr, *out);
+ffi::Error accumulate(ffi::ThreadPool pool, Any sum, Any spikes, Any values, Any indices, Any indptr, Out out) {
+  return accumulate_impl(pool, sum, spikes, values, indices, indptr, *out);
 }
 
 }  // namespace
 }  // namespace brainsim::csr
 
-#define BRAINSIM_TWO xla::ffi::Ffi::Bind().Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>()
+#define BRAINSIM_POOL xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>()
+#define BRAINSIM_TWO BRAINSIM_POOL.Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>()
 #define BRAINSIM_FOUR BRAINSIM_TWO.Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>()
 #define BRAINSIM_FIVE BRAINSIM_FOUR.Arg<xla::ffi::AnyBuffer>()
 

@@ -9,33 +9,34 @@
 #include "csr_narrow_kernels.h"
 #include "csr_problem.h"
 #include "handlers.h"
+#include "parallel.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace brainsim::csr {
 namespace {
 
 template <bool kGather>
-ffi::Error handle(const Any& in, const Any& weights, const Any& indices, const Any& indptr, const Any& out) {
+ffi::Error handle(ffi::ThreadPool& pool, const Any& in, const Any& weights, const Any& indices, const Any& indptr, const Any& out) {
   Problem p;
   if (ffi::Error error = check(kGather ? out : in, kGather ? in : out, &weights, indices, indptr, &p, true);
       error.failure())
     return error;
-  for (int64_t k = 0; k < p.vectors(); ++k) {
+  each_vector(pool, p.vectors(), kGather ? p.rows.nnz : p.rows.n_pre + p.rows.n_post, [&](int64_t k) {
     const BFloat16* w = data<BFloat16>(weights) + (k / p.batch) * p.rows.nnz;
     if (kGather) {
       narrow_gather(p.rows, data<float>(in) + k * p.rows.n_post, w, data<float>(out) + k * p.rows.n_pre);
     } else {
       narrow_scatter(p.rows, data<float>(in) + k * p.rows.n_pre, w, data<float>(out) + k * p.rows.n_post);
     }
-  }
+  });
   return ffi::Error::Success();
 }
 
-ffi::Error scatter_narrow(Any spikes, Any weights, Any indices, Any indptr, Out out) {
-  return handle<false>(spikes, weights, indices, indptr, *out);
+ffi::Error scatter_narrow(ffi::ThreadPool pool, Any spikes, Any weights, Any indices, Any indptr, Out out) {
+  return handle<false>(pool, spikes, weights, indices, indptr, *out);
 }
-ffi::Error gather_narrow(Any values, Any weights, Any indices, Any indptr, Out out) {
-  return handle<true>(values, weights, indices, indptr, *out);
+ffi::Error gather_narrow(ffi::ThreadPool pool, Any values, Any weights, Any indices, Any indptr, Out out) {
+  return handle<true>(pool, values, weights, indices, indptr, *out);
 }
 
 }  // namespace
@@ -43,6 +44,7 @@ ffi::Error gather_narrow(Any values, Any weights, Any indices, Any indptr, Out o
 
 #define BRAINSIM_FOUR             \
   xla::ffi::Ffi::Bind()           \
+      .Ctx<xla::ffi::ThreadPool>() \
       .Arg<xla::ffi::AnyBuffer>() \
       .Arg<xla::ffi::AnyBuffer>() \
       .Arg<xla::ffi::AnyBuffer>() \

@@ -9,6 +9,7 @@
 #include "dense_kernels.h"
 #include "dense_problem.h"
 #include "handlers.h"
+#include "parallel.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace brainsim::dense {
@@ -16,36 +17,38 @@ namespace {
 
 // Calls `loop(x, w, y)` for each vector, with pointers of the types of the arrays.
 template <typename Loop>
-ffi::Error each(const Problem& p, const Any& spikes, const Any& weights, const Any& out, Loop loop) {
+ffi::Error each(ffi::ThreadPool& pool, const Problem& p, const Any& spikes, const Any& weights, const Any& out, Loop loop) {
   return typed(spikes, &weights, [&](auto zero, auto weight) {
     using T = decltype(zero);
     using W = decltype(weight);
-    for (int64_t i = 0; i < p.vectors(); ++i)
+    each_vector(pool, p.vectors(), p.in_size + p.out_size, [&](int64_t i) {
       loop(data<const T>(spikes) + i * p.in_size, data<const W>(weights) + (i / p.batch) * p.weight_size,
            data<T>(out) + i * p.out_size);
+    });
     return ffi::Error::Success();
   });
 }
 
-ffi::Error matrix(Any spikes, Any weights, Out out) {
+ffi::Error matrix(ffi::ThreadPool pool, Any spikes, Any weights, Out out) {
   Problem p;
   if (ffi::Error error = check_matrix(spikes, weights, *out, &p); error.failure()) return error;
-  return each(p, spikes, weights, *out,
+  return each(pool, p, spikes, weights, *out,
               [&](const auto* x, const auto* w, auto* y) { dense_scatter(p.in_size, p.out_size, x, w, y); });
 }
 
-ffi::Error convolution(Any images, Any weights, ffi::Span<const int64_t> sizes, Out out) {
+ffi::Error convolution(ffi::ThreadPool pool, Any images, Any weights, ffi::Span<const int64_t> sizes, Out out) {
   Problem p;
   Convolution c;
   if (ffi::Error error = check_convolution(images, weights, sizes, *out, &c, &p); error.failure()) return error;
-  return each(p, images, weights, *out,
+  return each(pool, p, images, weights, *out,
               [&](const auto* x, const auto* w, auto* y) { convolution_scatter(c, x, w, y); });
 }
 
 }  // namespace
 }  // namespace brainsim::dense
 
-#define BRAINSIM_TWO xla::ffi::Ffi::Bind().Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>()
+#define BRAINSIM_POOL xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>()
+#define BRAINSIM_TWO BRAINSIM_POOL.Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>()
 
 BRAINSIM_HANDLER(brainsim_dense_scatter, dense::matrix, BRAINSIM_TWO)
 BRAINSIM_HANDLER(brainsim_convolution_scatter, dense::convolution, BRAINSIM_TWO.Attr<xla::ffi::Span<const int64_t>>("sizes"))

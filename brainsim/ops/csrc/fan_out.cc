@@ -8,36 +8,39 @@
 #include "fan_out_kernels.h"
 #include "fan_out_problem.h"
 #include "handlers.h"
+#include "parallel.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace brainsim::fan_out {
 namespace {
 
 template <bool kWeighted>
-ffi::Error run(const Any& spikes, const Any* weights, const Any& indices, const Any& out) {
+ffi::Error run(ffi::ThreadPool& pool, const Any& spikes, const Any* weights, const Any& indices, const Any& out) {
   Problem p;
   if (ffi::Error error = check(spikes, weights, indices, out, &p); error.failure()) return error;
   const EqualRows& m = p.rows;
   return typed(spikes, weights, [&](auto zero, auto weight) {
     using T = decltype(zero);
     using W = decltype(weight);
-    for (int64_t i = 0; i < p.vectors(); ++i)
+    each_vector(pool, p.vectors(), m.n_pre + m.n_post, [&](int64_t i) {
       fan_out_scatter<T, W, kWeighted>(m.n_pre, m.k, m.n_post, data<T>(spikes) + i * m.n_pre,
                                        kWeighted ? data<W>(*weights) + (i / p.batch) * m.nnz : nullptr, m.indices,
                                        data<T>(out) + i * m.n_post);
+    });
     return ffi::Error::Success();
   });
 }
 
-ffi::Error weighted(Any spikes, Any weights, Any indices, Out out) {
-  return run<true>(spikes, &weights, indices, *out);
+ffi::Error weighted(ffi::ThreadPool pool, Any spikes, Any weights, Any indices, Out out) {
+  return run<true>(pool, spikes, &weights, indices, *out);
 }
-ffi::Error unit(Any spikes, Any indices, Out out) { return run<false>(spikes, nullptr, indices, *out); }
+ffi::Error unit(ffi::ThreadPool pool, Any spikes, Any indices, Out out) { return run<false>(pool, spikes, nullptr, indices, *out); }
 
 }  // namespace
 }  // namespace brainsim::fan_out
 
-#define BRAINSIM_TWO xla::ffi::Ffi::Bind().Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>()
+#define BRAINSIM_POOL xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>()
+#define BRAINSIM_TWO BRAINSIM_POOL.Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>()
 
 BRAINSIM_HANDLER(brainsim_fan_out_scatter, fan_out::weighted, BRAINSIM_TWO.Arg<xla::ffi::AnyBuffer>())
 BRAINSIM_HANDLER(brainsim_fan_out_scatter_unit, fan_out::unit, BRAINSIM_TWO)

@@ -1,13 +1,10 @@
-// A part of the postsynaptic neurons, which one thread takes care of, and what of a row is there. Nothing here knows of XLA.
+// A part of the postsynaptic neurons, which one thread takes care of, and where it begins in a row. Nothing here knows of XLA.
 
 #ifndef BRAINSIM_PART_H_
 #define BRAINSIM_PART_H_
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
-
-#include "restrict.h"
 
 namespace brainsim {
 
@@ -46,28 +43,6 @@ inline int32_t lower_bound(const int32_t* indices, int32_t begin, int32_t end, i
     high = below ? high : middle;
   }
   return static_cast<int32_t>(low);
-}
-
-// Adds what indices[begin .. end) have in the part.
-template <typename T, bool kWeighted>
-inline void add_segment(const int32_t* BRAINSIM_RESTRICT indices, int32_t begin, int32_t end, T value, Part part,
-                        const T* BRAINSIM_RESTRICT weights, T* BRAINSIM_RESTRICT out) {
-  const uint32_t first = static_cast<uint32_t>(part.first), size = static_cast<uint32_t>(part.size);
-  T* BRAINSIM_RESTRICT mine = out + part.first;
-  const auto add = [&](uint32_t post, int64_t j) {
-    const uint32_t at = post - first;
-    if (at < size) mine[at] += kWeighted ? weights[j] * value : value;
-  };
-  int64_t j = begin;  // 64 bits: j + 4 may not overflow
-  for (; j + 4 <= end; j += 4) {  // two indices with each load, as in csr_kernels.h
-    uint64_t pairs[2];
-    std::memcpy(pairs, indices + j, sizeof(pairs));
-    for (int32_t k = 0; k < 2; ++k) {
-      add(static_cast<uint32_t>(pairs[k]), j + 2 * k);
-      add(static_cast<uint32_t>(pairs[k] >> 32), j + 2 * k + 1);
-    }
-  }
-  for (; j < end; ++j) add(static_cast<uint32_t>(indices[j]), j);
 }
 
 }  // namespace brainsim
