@@ -450,7 +450,7 @@ def test_threads_change_no_bit(ordered, x32):
     # By one thread for each vector, or all by the same one.
     alone = jax.vmap(product)(jnp.stack([spikes] * 2))
     np.testing.assert_array_equal(one, alone[0])
-    np.testing.assert_array_equal(one, jax.vmap(product)(jnp.stack([spikes] * 64))[-1])
+    np.testing.assert_array_equal(one, jax.vmap(product)(jnp.stack([spikes] * 200))[-1])
 
     # Two halves of the rows, in one call: the second adds to what the first has added.
     half, synapses = n_pre // 2, n_pre * k // 2
@@ -470,7 +470,7 @@ def test_threads_change_no_bit(ordered, x32):
 
 @needs.kernels
 def test_threads_gather_the_same_bits(x32):
-    n_pre, n_post, k = 1200, 500, 80
+    n_pre, n_post, k = 1200, 500, 240
     rng = np.random.default_rng(0)
     indices, indptr = rng.integers(0, n_post, n_pre * k, np.int32), np.arange(n_pre + 1, dtype=np.int32) * k
     values, weight = (jnp.asarray(rng.normal(size=n), jnp.float32) for n in (n_post, n_pre * k))

@@ -5,7 +5,7 @@
 // are sorted, the entries of a part follow one another: a search finds them, and a thread reads no others. Nobody promises
 // that rows are sorted, so each thread watches out for entries among its own that belong to another. The pieces of a row
 // cover it, whatever it holds: if no thread finds any, nothing was left out or added twice. Else what was added is of no
-// use, and one thread starts again.
+// use, and one thread has to start again.
 
 #ifndef BRAINSIM_CSR_SHARED_H_
 #define BRAINSIM_CSR_SHARED_H_
@@ -52,7 +52,8 @@ struct Visits {
   }
 };
 
-// Calls `visit(neuron)` for the rows of a run until it says no, while what the part probably has of those that follow comes from memory.
+// Calls `visit(neuron)` for the rows of a run until it says no, while what the part probably has of those that follow comes
+// from memory.
 template <typename T, bool kWeighted, typename Visit>
 inline void for_run(const Visits<T>& v, const Run<T>& run, Part part, Visit visit) {
   const Block<T>& block = *run.block;

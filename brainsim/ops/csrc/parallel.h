@@ -15,7 +15,7 @@
 
 namespace brainsim {
 
-constexpr int64_t kWorthVectors = 1 << 16;  // numbers to search for spikes or to set to zero
+constexpr int64_t kWorthVectors = 1 << 18;  // numbers to search for spikes or to set to zero
 
 // Calls run(i) for i = 0 .. n, on the calling thread and those of the pool that are free. The caller takes part, and
 // waits only for calls that have begun, so it makes no difference if no other thread ever turns up.
