@@ -162,26 +162,33 @@ void arrivals(const Delayed& m, int64_t k, const T* BRAINSIM_RESTRICT history, c
   deliver();
 }
 
-// out[row, pre] = sum over the synapses of `pre` that look at this row in step k of weight * values[post]: the transpose
-// of `arrivals` with respect to the history. For presynaptic neurons first .. last; other rows are 0.
+// The sum over synapses begin .. end of weight * values[post].
 template <typename T, bool kWeighted>
-void arrivals_gather(const Delayed& m, int64_t k, const T* BRAINSIM_RESTRICT values, const T* BRAINSIM_RESTRICT weights,
-                     int64_t first, int64_t last, T* BRAINSIM_RESTRICT out) {
+inline T gather_segment(const Delayed& m, int32_t begin, int32_t end, const T* BRAINSIM_RESTRICT values,
+                        const T* BRAINSIM_RESTRICT weights) {
   const auto term = [&](int64_t j) {
     const uint32_t post = static_cast<uint32_t>(m.indices[j]);
     if (post >= static_cast<uint32_t>(m.n_post)) return T{0};
     return kWeighted ? weights[j] * values[post] : values[post];
   };
+  T sum[4] = {0, 0, 0, 0};  // four chains of additions: one would wait for itself
+  int64_t j = begin;  // 64 bits: j + 4 may not overflow
+  for (; j + 4 <= end; j += 4)
+    for (int32_t i = 0; i < 4; ++i) sum[i] += term(j + i);
+  for (; j < end; ++j) sum[0] += term(j);
+  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+// out[row, pre] = sum over the synapses of `pre` that look at this row in step k of weight * values[post]: the transpose
+// of `arrivals` with respect to the history. For presynaptic neurons first .. last; other rows are 0.
+template <typename T, bool kWeighted>
+void arrivals_gather(const Delayed& m, int64_t k, const T* BRAINSIM_RESTRICT values, const T* BRAINSIM_RESTRICT weights,
+                     int64_t first, int64_t last, T* BRAINSIM_RESTRICT out) {
   for (int64_t r = 0; r < m.n_rows; ++r) std::fill(out + r * m.n_pre + first, out + r * m.n_pre + last, T{0});
   for (int64_t pre = first; pre < last; ++pre) {
     for (int64_t slot = 0; slot < m.n_slots; ++slot) {
       const int32_t begin = m.bound(m.pointer(pre, slot)[0], 0), end = m.bound(m.pointer(pre, slot)[1], begin);
-      T sum[4] = {0, 0, 0, 0};  // four chains of additions: one would wait for itself
-      int64_t j = begin;  // 64 bits: j + 4 may not overflow
-      for (; j + 4 <= end; j += 4)
-        for (int32_t i = 0; i < 4; ++i) sum[i] += term(j + i);
-      for (; j < end; ++j) sum[0] += term(j);
-      if (begin < end) out[m.row(k, slot) * m.n_pre + pre] += (sum[0] + sum[1]) + (sum[2] + sum[3]);
+      if (begin < end) out[m.row(k, slot) * m.n_pre + pre] += gather_segment<T, kWeighted>(m, begin, end, values, weights);
     }
   }
 }
