@@ -85,15 +85,20 @@ def test_relevant_must_fit(x32):
 @needs.kernels
 def test_kernels_refuse_what_does_not_fit(x32):
     shape = lambda *n: jax.ShapeDtypeStruct(n, jnp.float32)
-    x, i = lambda *n: jnp.zeros(n, jnp.float32), lambda n: jnp.zeros(n, jnp.int32)
-    for name, out, args in [
-        ("brainsim_csr_gather_relevant", shape(4), (x(3), x(6), i(6), i(5), jnp.zeros(3, bool))),
-        ("brainsim_csr_gather_relevant", shape(4), (x(3), x(6), i(6), i(5), x(4))),
-        ("brainsim_csr_accumulate", shape(6), (x(5), x(4), x(3), i(6), i(5))),
-        ("brainsim_csr_accumulate", shape(5), (x(6), x(4), x(3), i(6), i(5))),
+    x, i = lambda *n: jnp.zeros(n, jnp.float32), lambda *n: jnp.zeros(n, jnp.int32)
+    pattern = i(6), i(3, 2), i(1), i()  # six synapses of three neurons, one slot
+    for name, out, args, message in [
+        ("csr_gather_relevant", shape(4), (x(3), x(6), i(6), i(5), jnp.zeros(3, bool)), "CSR"),
+        ("csr_gather_relevant", shape(4), (x(3), x(6), i(6), i(5), x(4)), "CSR"),
+        ("csr_accumulate", shape(6), (x(5), x(4), x(3), i(6), i(5)), "CSR"),
+        ("csr_accumulate", shape(5), (x(6), x(4), x(3), i(6), i(5)), "CSR"),
+        ("arrivals_accumulate", shape(6), (x(5), x(4, 3), i(4, 0), x(2), *pattern), "like the sum"),
+        ("arrivals_accumulate", shape(5), (x(5), x(4, 3), i(4, 0), x(2), *pattern), "one entry per synapse"),
+        ("arrivals_collect", shape(4, 3), (x(3, 3), x(2), jnp.zeros((0, 3), bool), x(6), *pattern), "like the total"),
+        ("arrivals_collect_unit", shape(4, 3), (x(4, 3), x(2), jnp.zeros((3, 3), bool), *pattern), "or none"),
     ]:
-        with pytest.raises(Exception, match="brainsim CSR"):
-            jax.ffi.ffi_call(name, out)(*args).block_until_ready()
+        with pytest.raises(Exception, match=f"brainsim .*{message}"):
+            jax.ffi.ffi_call(f"brainsim_{name}", out)(*args).block_until_ready()
 
 
 # ---- weights carried by a loop
