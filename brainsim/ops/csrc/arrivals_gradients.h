@@ -87,15 +87,7 @@ void arrivals_collect(const Delayed& m, int64_t k, const T* BRAINSIM_RESTRICT va
   const auto add = [&](int64_t place, int32_t begin, int32_t end) {
     if (begin < end) total[place] += gather_segment<T, kWeighted>(m, begin, end, values, weights);
   };
-  if (relevant == nullptr) {  // in the order of the synapses, which the hardware fetches ahead
-    for (int64_t pre = first; pre < last; ++pre) {
-      for (int64_t slot = 0; slot < m.n_slots; ++slot) {
-        const int32_t begin = m.bound(m.pointer(pre, slot)[0], 0), end = m.bound(m.pointer(pre, slot)[1], begin);
-        add(m.row(k, slot) * m.n_pre + pre, begin, end);
-      }
-    }
-    return;
-  }
+  if (relevant == nullptr) return all_segments(m, k, first, last, add);
   for_segments<T, kWeighted>(
       m, k, weights, [&](int64_t row, auto found) { marked(relevant + row * m.n_pre, first, last, found); }, add);
 }
