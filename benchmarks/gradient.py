@@ -1,14 +1,16 @@
 """Reverse mode through COBA, all weights of all synapses: time and memory beside those of the simulation itself.
 
     python benchmarks/gradient.py
+    python benchmarks/gradient.py --delays 1 5    # every synapse with a delay of its own, ms
 
-Timed are a run of `--steps[0]` steps and the value and gradient of its mean rate, each after compilation; memory is
-that of the compiled gradient, for both numbers of steps.
+Timed are a run of `--steps[0]` steps and the value and gradient of its mean rate (with `--delays`, where the history
+holds the spikes of many steps, of its mean potential), each after compilation; memory is that of the compiled gradient,
+for both numbers of steps.
 """
 
 from typing import Any
 
-from _brainsim import drive, network
+from _brainsim import balanced, drive
 from _models import MODELS
 from _report import common_arguments, finish, interleaved, median, rounded, say
 from _worker import measured, pin
@@ -18,6 +20,7 @@ def main() -> None:
     parser = common_arguments(__doc__)
     parser.add_argument("--steps", type=int, nargs=2, default=[1000, 10_000], help="timed: the first (1000 10000)")
     parser.add_argument("--neurons", type=int, default=4000)
+    parser.add_argument("--delays", type=float, nargs=2, help="of single synapses, uniform between these, ms (none)")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     pin(args.core)  # before JAX, which starts as many threads as it finds cores
@@ -28,12 +31,19 @@ def main() -> None:
 
     import brainsim as bs
 
-    model = MODELS["coba"].scaled(args.neurons)
+    model: Any = MODELS["coba"].scaled(args.neurons)
     inputs, key = drive(model, ["E", "I"], args.seed), jax.random.key(args.seed)
-    record = dict(count=lambda state: state.history["E"].sum() + state.history["I"].sum())  # spikes of a step
-    weights_of = lambda net: [p.connect.weight for p in net.projections.values()]
-    coba = network(model, args.seed)
-    per_synapse = [jnp.full(p.connect.indices.shape, p.connect.weight) for p in coba.projections.values()]
+    spikes = lambda state: state.history["E"].sum() + state.history["I"].sum()  # of a step
+    voltages = lambda state: state.populations["E"].neuron.v.sum() + state.populations["I"].neuron.v.sum()
+    record = dict(total=voltages if args.delays else spikes)
+    populations, projections = balanced(model)
+    if args.delays:
+        drawn = bs.Uniform(*args.delays)
+        projections = [bs.Projection(p.pre, p.post, p.connect, delay=drawn) for p in projections]
+    coba = bs.Network(populations, projections, key=jax.random.key(args.seed))
+    layouts_of = lambda net: list(net.bundles.values()) or [p.connect for p in net.projections.values()]
+    weights_of = lambda net: [x.weight for x in layouts_of(net)]
+    per_synapse = [jnp.broadcast_to(x.weight, x.indices.shape) for x in layouts_of(coba)]
     coba = eqx.tree_at(weights_of, coba, per_synapse)
     surrogates = {
         "SuperSpike()": bs.SuperSpike(),
@@ -46,14 +56,14 @@ def main() -> None:
     }
 
     def run(net, steps):
-        return bs.simulate(net, steps * model.dt, model.dt, inputs, record, key=key)["count"]
+        return bs.simulate(net, steps * model.dt, model.dt, inputs, record, key=key)["total"]
 
-    def rate(weights, net, steps):
-        """The mean rate in Hz."""
-        counts = run(eqx.tree_at(weights_of, net, weights), steps)
-        return counts.sum() / model.neurons / (steps * model.dt * 1e-3)
+    def mean(weights, net, steps):
+        """The mean rate in Hz, or the mean potential in mV."""
+        total = run(eqx.tree_at(weights_of, net, weights), steps).sum() / model.neurons / steps
+        return total if args.delays else total / (model.dt * 1e-3)
 
-    gradient = eqx.filter_jit(lambda net: jax.value_and_grad(rate)(weights_of(net), net, args.steps[0]))
+    gradient = eqx.filter_jit(lambda net: jax.value_and_grad(mean)(weights_of(net), net, args.steps[0]))
     works = {
         (what, name): program
         for name in nets
@@ -79,7 +89,7 @@ def main() -> None:
 
     def memory(net, steps):
         """Bytes that the compiled gradient needs for temporary arrays and results."""
-        program = jax.jit(lambda weights: jax.value_and_grad(rate)(weights, net, steps))
+        program = jax.jit(lambda weights: jax.value_and_grad(mean)(weights, net, steps))
         needs: Any = program.lower(weights_of(net)).compile().memory_analysis()
         return needs.temp_size_in_bytes + needs.output_size_in_bytes
 
@@ -87,9 +97,11 @@ def main() -> None:
     found = {name: gradient(net) for name, net in nets.items()}
     for name, against in over(used).items():
         say(f"{name:30s} gradient = {against} x forward (processor time)")
+    unit = "mean_mv" if args.delays else "rate_hz"
     report = dict(
         benchmark="gradient",
         network=dict(neurons=model.neurons, weights=sum(w.size for w in per_synapse), dt_ms=model.dt),
+        delays_ms=args.delays,
         steps=args.steps[0],
         median_s=table(wall),
         gradient_over_forward=over(wall),
@@ -98,7 +110,7 @@ def main() -> None:
         memory_bytes=needed,
         memory_10000_over_1000={n: round(b[args.steps[1]] / b[args.steps[0]], 3) for n, b in needed.items()},
         statistics={
-            name: dict(rate_hz=round(float(value), 3), finite=all(bool(jnp.isfinite(x).all()) for x in grad))
+            name: {unit: round(float(value), 3), "finite": all(bool(jnp.isfinite(x).all()) for x in grad)}
             for name, (value, grad) in found.items()
         },
         versions=dict(jax=jax.__version__, kernels=bs.ops.backend()),

@@ -92,11 +92,13 @@ class Past(NamedTuple):
     """The spikes of a population in the last steps: what arrives in step k over connections that differ in delay.
 
     `spikes` [R, n] is a ring, with those of step j in row j mod R; `lists` [R, size] has the `ops.spike_list` of each.
+    `relevant` [R, n] says which spikes may have a derivative; None if all may.
     """
 
     spikes: Float[Array, "rows n"]
     lists: Int[Array, "rows size"]
     k: Int[Array, ""]
+    relevant: Bool[Array, "rows n"] | None = None
 
 
 class AbstractDelayed(eqx.Module):

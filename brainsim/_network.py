@@ -247,7 +247,8 @@ class Network(AbstractNode):
         for name, value in inputs.items():
             population, _, receptor = name.partition(".")
             arriving[population][receptor or "current"] = value
-        past = {name: Past(state.history[name], lists, k) for name, lists in state.lists.items()}
+        near = state.relevant
+        past = {name: Past(state.history[name], lists, k, near.get(name)) for name, lists in state.lists.items()}
         for name, p in self.projections.items():
             if name in solver.delayed:
                 _arrive(arriving, p.post, solver.delayed[name](past[p.pre], dt=dt))

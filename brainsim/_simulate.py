@@ -12,14 +12,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from ._compat import cpu_options, is_outermost
-from ._dynamics import AbstractConnectivity, AbstractNode
+from ._dynamics import AbstractConnectivity, AbstractDelayed, AbstractNode
 from ._population import Population
+from ._projection import Projection
 from ._record import Record, Result, Snapshot
 from ._together import Together, better_together, together
 from ._typing import as_float, whole
 from .inputs import AbstractInput
 from .ops import carry_weights
-from .synapses import FanOut
+from .synapses import DelayedCSR, FanOut
 
 
 def simulate(
@@ -146,7 +147,8 @@ def _run(
     listed = [name for name, r in records.items() if r.events is not None and r.index is None]
 
     # The weights of synapses: reverse mode through a loop that carries them touches only those that were used.
-    arrays, rest = eqx.partition(node, _weights(node) if kept else False)
+    both = node, prepared
+    arrays, rest = eqx.partition(both, _weights(both) if kept else False)
     weights, tree = jax.tree.flatten(arrays)
 
     def step(weights: list[Array], carry: tuple[Snapshot, dict[str, PyTree]], rows: dict[str, Array]) -> Any:
@@ -154,12 +156,12 @@ def _run(
         k = state.k + i
         now = {name: x.at(k, dt, sizes[name]) if isinstance(x, AbstractInput) else x for name, x in steady.items()}
         now |= {name: jnp.broadcast_to(x[0], (sizes[name],)) for name, x in rows.items()}
-        model: Any = eqx.combine(jax.tree.unflatten(tree, weights), rest)
+        model, solver = eqx.combine(jax.tree.unflatten(tree, weights), rest)
         if isinstance(model, Together):
             whole = {name: lists[name] for name in listed}
-            new, spikes, whole = model.step_and_list(k, i, dt, inner, now, prepared, whole)
+            new, spikes, whole = model.step_and_list(k, i, dt, inner, now, solver, whole)
         else:
-            (new, spikes), whole = model.step(k, dt, inner, now, prepared), {}
+            (new, spikes), whole = model.step(k, dt, inner, now, solver), {}
         after = Snapshot(i + 1, new)
         append = lambda name, x: records[name].append(x, node, own(after), spikes, i + 1)
         lists = {name: whole[name] if name in whole else append(name, x) for name, x in lists.items()}
@@ -215,12 +217,14 @@ def _run(
     return Result(joined, final, state.k.astype(jnp.result_type(float)) * dt, dt, every)
 
 
-def _weights(node: AbstractNode) -> Any:
-    """Which leaves of `node` hold one weight per synapse."""
-    connectivity = lambda x: isinstance(x, AbstractConnectivity)
+def _weights(tree: Any) -> Any:
+    """Which leaves of `tree`, a node and what it prepared, hold one weight per synapse."""
     one_each = lambda axes: lambda x: eqx.is_inexact_array(x) and x.ndim == axes
-    mask = lambda x: jax.tree.map(one_each(2 if isinstance(x, FanOut) else 1), x) if connectivity(x) else False
-    return jax.tree.map(mask, node, is_leaf=connectivity)
+    # Synapses that differ in delay deliver as they were prepared: what the projection holds is of no use to the loop.
+    spare = lambda x: isinstance(x, Projection) and isinstance(x.connect, AbstractDelayed)
+    layout = lambda x: isinstance(x, AbstractConnectivity | DelayedCSR)
+    mask = lambda x: jax.tree.map(one_each(2 if isinstance(x, FanOut) else 1), x) if layout(x) else False
+    return jax.tree.map(mask, tree, is_leaf=lambda x: layout(x) or spare(x))
 
 
 _plain = eqx.filter_jit(_run)

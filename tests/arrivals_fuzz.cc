@@ -1,5 +1,6 @@
-// The loops of arrivals_kernels.h on valid and on wild patterns, for a build with the address and undefined-behaviour
-// sanitisers (tests/test_sanitisers.py): every array is its own allocation, so an access out of bounds ends the program.
+// The loops of arrivals_kernels.h and arrivals_gradients.h on valid and on wild patterns, for a build with the address and
+// undefined-behaviour sanitisers (tests/test_sanitisers.py): every array is its own allocation, so an access out of bounds
+// ends the program.
 
 #include <cmath>
 #include <cstdio>
@@ -7,7 +8,7 @@
 #include <random>
 #include <vector>
 
-#include "arrivals_kernels.h"
+#include "arrivals_gradients.h"
 
 template <typename T>
 std::unique_ptr<T[]> array(int64_t n, T value) {
@@ -52,6 +53,14 @@ bool run(std::mt19937& rng, bool wild) {
   brainsim::arrivals_gather<T, false>(m, k, values.get(), nullptr, 0, n_pre, found.get());
   brainsim::arrivals_gather<T, true>(m, k, values.get(), weights.get(), 0, n_pre, found.get());
   brainsim::arrivals_outer<T>(m, k, history.get(), hints.get(), values.get(), w.get());
+  auto total = array<T>(rows * n_pre, 1), some = array<T>(rows * n_pre, 1), sums = array<T>(nnz, 3);
+  auto relevant = array<bool>(rows * n_pre, false);
+  for (int64_t i = 0; i < rows * n_pre; ++i) relevant[i] = draw(active) == 0;
+  const int64_t middle = draw(n_pre + 1);  // two threads' parts
+  brainsim::arrivals_collect<T, true>(m, k, values.get(), weights.get(), nullptr, 0, n_pre, total.get());
+  brainsim::arrivals_collect<T, true>(m, k, values.get(), weights.get(), relevant.get(), 0, middle, some.get());
+  brainsim::arrivals_collect<T, true>(m, k, values.get(), weights.get(), relevant.get(), middle, n_pre, some.get());
+  brainsim::arrivals_accumulate<T>(m, k, history.get(), hints.get(), values.get(), sums.get());
   if (wild) return true;
 
   // The sums are those of a loop as plain as can be.
@@ -62,14 +71,14 @@ bool run(std::mt19937& rng, bool wild) {
       for (int64_t j = bounds[i * n_slots + d]; j < bounds[i * n_slots + d + 1]; ++j) {
         expected[indices[j]] += history[row * n_pre + i];
         back[row * n_pre + i] += 2;
-        if (w[j] != history[row * n_pre + i]) return false;
+        if (w[j] != history[row * n_pre + i] || sums[j] != 3 + w[j]) return false;
       }
     }
   }
   for (int64_t j = 0; j < n_post; ++j)
     if (unit[j] != expected[j] || out[j] != 2 * expected[j]) return false;
   for (int64_t i = 0; i < rows * n_pre; ++i)
-    if (found[i] != back[i]) return false;
+    if (found[i] != back[i] || total[i] != 1 + back[i] || some[i] != 1 + (relevant[i] ? back[i] : 0)) return false;
   return true;
 }
 

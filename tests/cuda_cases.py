@@ -7,6 +7,7 @@ import brainsim as bs
 from brainsim import _numerics
 from brainsim.ops import (
     _arrivals_primitives as arrivals,
+    _arrivals_through as arriving,
     _at_spikes,
     _blocks,
     _csr_narrow as narrow,
@@ -18,6 +19,7 @@ from brainsim.ops import (
     _poisson,
     _procedural,
     _procedural_late as late,
+    _spike_lists,
 )
 
 # n_pre, n_post, groups, batch, and the part of neurons that spike
@@ -110,7 +112,7 @@ def hints_of(history, size):
     return hints
 
 
-def arrivals_case(primitive, *, unit=False):
+def arrivals_case(primitive, *, unit=False, masked=False):
     def case(d):
         slots, rows = 3, 5
         flat, nnz = d.starts(d.n_pre * slots, 4)
@@ -120,17 +122,22 @@ def arrivals_case(primitive, *, unit=False):
         history, values = d.spikes(*d.lead(), rows, d.n_pre), d.values(*d.lead(), d.n_post)
         hints = d.integers(0, 1, (*d.lead(), rows, d.n_pre // 3 + 1)) if d.wild else hints_of(history, d.n_pre // 3 + 1)
         weight = [] if unit else [d.values(d.groups, nnz)]
+        relevant = d.rng.random((*d.lead(), rows if masked else 0, d.n_pre)) < 0.5
         if primitive is arrivals.add:
-            return primitive, [values, history, hints, *weight, *pattern], {}
+            return primitive, [values, history, hints, relevant, *weight, *pattern], {}
         if primitive is arrivals.gather:
             return primitive, [values, *weight, *pattern], {"n_rows": rows}
+        if primitive is arrivals.collect:
+            return primitive, [d.values(*history.shape), values, relevant, *weight, *pattern], {}
+        if primitive is arriving.accumulate:
+            return primitive, [*weight, history, hints, values, *pattern], {}
         return primitive, [history, hints, values, *pattern], {}
 
     return case
 
 
 def compact_case(d):
-    return arrivals.compact, [d.spikes(d.groups * d.batch, d.n_pre)], {"size": d.n_post}
+    return _spike_lists.compact, [d.spikes(d.groups * d.batch, d.n_pre)], {"size": d.n_post}
 
 
 def append_case(d):
@@ -231,6 +238,9 @@ CASES = {
     "arrivals_gather": arrivals_case(arrivals.gather),
     "arrivals_gather_unit": arrivals_case(arrivals.gather, unit=True),
     "arrivals_outer": arrivals_case(arrivals.outer),
+    "arrivals_accumulate": arrivals_case(arriving.accumulate),
+    "arrivals_collect": arrivals_case(arrivals.collect, masked=True),
+    "arrivals_collect_unit": arrivals_case(arrivals.collect, unit=True),
     "compact": compact_case,
     "append_events": append_case,
     "at_spikes": at_spikes_case,
@@ -244,4 +254,4 @@ CASES = {
     "exponential_step": exponential_case,
 }
 INDEXED = ["csr_scatter", "csr_gather_narrow", "csr_outer", "fan_out_scatter", "arrivals_add", "arrivals_gather",
-           "append_events", "blocks"]  # fmt: skip
+           "arrivals_accumulate", "arrivals_collect", "append_events", "blocks"]  # fmt: skip

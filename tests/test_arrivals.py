@@ -14,7 +14,7 @@ import pytest
 from tolerances import assert_close
 
 import brainsim as bs
-from brainsim.ops import _arrivals_plain, _arrivals_primitives
+from brainsim.ops import _arrivals_plain, _arrivals_primitives, _arrivals_through
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -166,13 +166,20 @@ def test_plain_twins(groups, batch, weighted, x64):
     hints = jax.vmap(jax.vmap(lambda h: s.hints(h, 10)))(history)
     k = jnp.arange(3, 3 + groups * batch, dtype=jnp.int32).reshape(groups, batch)
     pattern = jnp.asarray(s.indices), jnp.asarray(s.indptr), jnp.asarray(s.steps), k
-    for name, args, kwargs in (
-        ("add", (values, history, hints, *weight, *pattern), {}),
-        ("gather", (values, *weight, *pattern), dict(n_rows=s.rows)),
-        ("outer", (history, hints, values, *pattern), {}),
+    total, everyone = s.history(groups, batch), jnp.zeros((groups, batch, 0, s.n_pre), bool)
+    some = jnp.asarray(s.rng.random(history.shape) < 0.3)
+    got = {}
+    for name, module, args, kwargs in (
+        ("add", _arrivals_primitives, (values, history, hints, some, *weight, *pattern), {}),
+        ("gather", _arrivals_primitives, (values, *weight, *pattern), dict(n_rows=s.rows)),
+        ("outer", _arrivals_primitives, (history, hints, values, *pattern), {}),
+        ("collect", _arrivals_primitives, (total, values, everyone, *weight, *pattern), {}),
+        ("accumulate", _arrivals_through, (s.weight(groups), history, hints, values, *pattern), {}),
+        ("collect", _arrivals_primitives, (total, values, some, *weight, *pattern), {}),
     ):
-        got = getattr(_arrivals_primitives, name).bind(*args, **kwargs)
-        assert_close(got, jax.jit(ft.partial(getattr(_arrivals_plain, name), **kwargs))(*args))
+        got[name] = getattr(module, name).bind(*args, **kwargs)
+        assert_close(got[name], jax.jit(ft.partial(getattr(_arrivals_plain, name), **kwargs))(*args))
+    assert_close(got["collect"], total + jnp.where(some, got["gather"], 0))
 
 
 @pytest.mark.parametrize("n_pre, n_post, nnz", [(70, 3, 200), (0, 3, 5), (5, 0, 7)])
@@ -183,12 +190,15 @@ def test_wild_patterns_are_survived(n_pre, n_post, nnz, precision):
     for _ in range(50):
         wild = lambda *size: jnp.asarray(rng.choice([-(2**31), -5, 0, 3, 60, 10**6, 2**31 - 1], size), jnp.int32)
         pattern = wild(nnz), wild(n_pre, 3), wild(2), wild(1, 1)
-        add = _arrivals_primitives.add.bind(
-            ones(1, 1, n_post), ones(1, 1, 4, n_pre), wild(1, 1, 4, 5), ones(1, nnz), *pattern
-        )
-        found = _arrivals_primitives.gather.bind(ones(1, 1, n_post), ones(1, nnz), *pattern, n_rows=4)
-        outer = _arrivals_primitives.outer.bind(ones(1, 1, 4, n_pre), wild(1, 1, 4, 5), ones(1, 1, n_post), *pattern)
-        assert (np.asarray(add) >= 1).all() and (np.asarray(found) >= 0).all() and (np.asarray(outer) >= 0).all()
+        history, hints, values, weight = ones(1, 1, 4, n_pre), wild(1, 1, 4, 5), ones(1, 1, n_post), ones(1, nnz)
+        some = jnp.asarray(rng.random(history.shape) < 0.5)
+        add = _arrivals_primitives.add.bind(values, history, hints, some, weight, *pattern)
+        found = _arrivals_primitives.gather.bind(values, weight, *pattern, n_rows=4)
+        outer = _arrivals_primitives.outer.bind(history, hints, values, *pattern)
+        more = _arrivals_primitives.collect.bind(history, values, some, weight, *pattern)
+        sums = _arrivals_through.accumulate.bind(weight, history, hints, values, *pattern)
+        assert all((np.asarray(x) >= 1).all() for x in (add, more, sums))
+        assert all((np.asarray(x) >= 0).all() for x in (found, outer))
 
 
 @pytest.mark.parametrize(
@@ -204,6 +214,8 @@ def test_wild_patterns_are_survived(n_pre, n_post, nnz, precision):
         (dict(indptr=np.zeros((3, 2), np.int32)), r"indptr must be int32\[3, 3\], not int32\[3, 2\]"),
         (dict(n_post=None), "give either n_post or start"),
         (dict(hints=np.zeros((3, 4), np.int32)), r"hints must be int32\[2, size\]"),
+        (dict(relevant=np.ones((2, 3), np.float32)), r"relevant is float32\[2, 3\], expected bool\[2, 3\]"),
+        (dict(relevant=np.ones((1, 3), bool)), r"relevant is bool\[1, 3\], expected bool\[2, 3\]"),
     ],
 )
 def test_errors_say_what_is_wrong(change, message, x32):

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import needs
 import numpy as np
 import pytest
+import test_arrivals
 from test_ops import MAPPED, Synapses, assert_all_close, derivatives, smooth
 from tolerances import assert_close
 
@@ -84,15 +85,20 @@ def test_relevant_must_fit(x32):
 @needs.kernels
 def test_kernels_refuse_what_does_not_fit(x32):
     shape = lambda *n: jax.ShapeDtypeStruct(n, jnp.float32)
-    x, i = lambda *n: jnp.zeros(n, jnp.float32), lambda n: jnp.zeros(n, jnp.int32)
-    for name, out, args in [
-        ("brainsim_csr_gather_relevant", shape(4), (x(3), x(6), i(6), i(5), jnp.zeros(3, bool))),
-        ("brainsim_csr_gather_relevant", shape(4), (x(3), x(6), i(6), i(5), x(4))),
-        ("brainsim_csr_accumulate", shape(6), (x(5), x(4), x(3), i(6), i(5))),
-        ("brainsim_csr_accumulate", shape(5), (x(6), x(4), x(3), i(6), i(5))),
+    x, i = lambda *n: jnp.zeros(n, jnp.float32), lambda *n: jnp.zeros(n, jnp.int32)
+    pattern = i(6), i(3, 2), i(1), i()  # six synapses of three neurons, one slot
+    for name, out, args, message in [
+        ("csr_gather_relevant", shape(4), (x(3), x(6), i(6), i(5), jnp.zeros(3, bool)), "CSR"),
+        ("csr_gather_relevant", shape(4), (x(3), x(6), i(6), i(5), x(4)), "CSR"),
+        ("csr_accumulate", shape(6), (x(5), x(4), x(3), i(6), i(5)), "CSR"),
+        ("csr_accumulate", shape(5), (x(6), x(4), x(3), i(6), i(5)), "CSR"),
+        ("arrivals_accumulate", shape(6), (x(5), x(4, 3), i(4, 0), x(2), *pattern), "like the sum"),
+        ("arrivals_accumulate", shape(5), (x(5), x(4, 3), i(4, 0), x(2), *pattern), "one entry per synapse"),
+        ("arrivals_collect", shape(4, 3), (x(3, 3), x(2), jnp.zeros((0, 3), bool), x(6), *pattern), "like the total"),
+        ("arrivals_collect_unit", shape(4, 3), (x(4, 3), x(2), jnp.zeros((3, 3), bool), *pattern), "or none"),
     ]:
-        with pytest.raises(Exception, match="brainsim CSR"):
-            jax.ffi.ffi_call(name, out)(*args).block_until_ready()
+        with pytest.raises(Exception, match=f"brainsim .*{message}"):
+            jax.ffi.ffi_call(f"brainsim_{name}", out)(*args).block_until_ready()
 
 
 # ---- weights carried by a loop
@@ -156,6 +162,95 @@ def test_vmap_over_patterns(x64):
     for row, s, w in zip(got, nets, weights, strict=True):
         dense = lambda y, v, s=s: s.dense_matvec(y, v[: s.nnz])
         assert_close(row, jax.jit(jax.grad(loop(dense, False), 1))(x, pad(w)), chaotic=True)
+
+
+# ---- weights and histories carried by a loop, where synapses differ in delay
+
+
+def near_history(product, s, given):
+    """A function of the history and the weights that reaches the product only through some entries of the history."""
+    keep = jnp.asarray(np.arange(s.rows * s.n_pre).reshape(s.rows, s.n_pre) % 3 == 0)
+    more = dict(relevant=keep) if given else {}
+    return smooth(lambda x, w: product(jnp.where(keep, x, jax.lax.stop_gradient(x)), w, **more))
+
+
+def delayed_product(s):
+    pattern = s.indices, s.indptr, s.steps
+    call = lambda x, w, k=7, **more: bs.ops.arrivals(x, w, *pattern, k, n_post=s.n_post, **more)
+    return lambda x, w, *k, **more: call(x, w, *k, hints=s.hints(jax.lax.stop_gradient(x), 4), **more)
+
+
+@pytest.mark.parametrize("scalar", [False, True])
+def test_derivatives_where_a_history_is_relevant(scalar, x64):
+    s = test_arrivals.Synapses(9, 6)
+    args = s.history(), jnp.asarray(0.7) if scalar else s.weight()
+    got, expected = (jax.jit(derivatives(near_history(delayed_product(s), s, given)))(*args) for given in (True, False))
+    assert_all_close(got, expected)
+
+
+@pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0)])
+def test_vmap_where_a_history_is_relevant(axes, x64):
+    s = test_arrivals.Synapses(9, 6)
+    args = [x if axis == 0 else x[0] for x, axis in zip((s.history(4), s.weight(4)), axes, strict=True)]
+    of = lambda given: derivatives(near_history(delayed_product(s), s, given), MAPPED)
+    got, expected = (jax.jit(jax.vmap(of(given), axes))(*args) for given in (True, False))
+    assert_all_close(got, expected)
+
+
+def test_irrelevant_entries_of_a_history_are_not_read(precision):
+    """Not even where a weight is infinite: they are left out, not multiplied by zero."""
+    pattern = np.zeros(2, np.int32), np.array([[0, 1], [1, 2]], np.int32), np.ones(1, np.int32), 1
+    given: Any = dict(n_post=1, relevant=jnp.array([[False, True]]))
+    product = lambda x: bs.ops.arrivals(x, jnp.array([jnp.inf, 2.0]), *pattern, **given).sum()
+    assert jax.grad(product)(jnp.array([[0.0, 1.0]])).tolist() == [[0.0, 2.0]]
+
+
+def delayed_loop(product, s, carried, remat=False):
+    """A recurrent network with a history, in which one matrix is used twice a step, once after a non-linearity."""
+
+    def step(weights, history, k, x):
+        (w,) = weights
+        y = jnp.tanh(product(history, w, k)) + x
+        history = history.at[k % s.rows].set(y)
+        z = jnp.where(y > 0, product(history, w, k + 1), y) + 0.1 * jnp.mean(w**2)
+        return history.at[k % s.rows].add(z)
+
+    def final(x, w):
+        def body(carry, k):
+            history, rows = carry
+            one = carry_weights(step) if carried else lambda w, rows, *args: (step(w, *args), rows)
+            return one([w], rows, history, k, x), None
+
+        body = jax.checkpoint(body) if remat else body
+        history = jnp.zeros((s.rows, s.n_pre), x.dtype).at[0].set(x)
+        return jnp.sum(jax.lax.scan(body, (history, [w]), jnp.arange(1, 7, dtype=jnp.int32))[0][0] ** 2)
+
+    return final
+
+
+@pytest.mark.slow
+def test_derivatives_of_a_loop_with_delays(precision):
+    """Of any order, with steps that are computed again and without."""
+    s = test_arrivals.Synapses(8, 8)
+    args, remat = (s.history()[0], 0.5 * s.weight()), precision == 64
+    got = jax.jit(derivatives(delayed_loop(delayed_product(s), s, True, remat)))(*args)
+    expected = jax.jit(derivatives(delayed_loop(s.dense_product, s, False)))(*args)
+    assert_all_close(got, expected, chaotic=True)
+
+
+@pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0)])
+def test_vmap_of_a_loop_with_delays(axes, x64):
+    """Of its gradient, and the gradient of the sum of a batch."""
+    s = test_arrivals.Synapses(8, 8)
+    args = [x if axis == 0 else x[0] for x, axis in zip((s.history(3)[:, 0], 0.5 * s.weight(3)), axes, strict=True)]
+
+    def both(f):
+        of_sum = jax.grad(lambda *args: jax.vmap(f, axes)(*args).sum(), (0, 1))
+        return lambda *args: {**jax.vmap(derivatives(f, MAPPED), axes)(*args), "sum": of_sum(*args)}
+
+    loops = delayed_loop(delayed_product(s), s, True, True), delayed_loop(s.dense_product, s, False)
+    got, expected = (jax.jit(both(f))(*args) for f in loops)
+    assert_all_close(got, expected, chaotic=True)
 
 
 # ---- networks
@@ -242,6 +337,62 @@ def test_fan_out_has_the_gradient_of_compressed_rows(surrogate, x32):
     assert not {"brainsim_csr_outer", "add_any", "add"} & names
 
 
+def delayed_network(surrogate, layout):
+    """Synapses with delays of 0.1, 0.3 and 0.5 ms as `layout` has them; a dense matrix for each delay without one."""
+    rng = np.random.default_rng(0)
+    delays, shape = (0.1, 0.3, 0.5), (3, 16, 16)
+    matrix = np.where(rng.uniform(size=shape) < 0.15, 60 * rng.uniform(0.5, 1.5, shape), 0.0)
+    slot, pre, post = np.nonzero(matrix)
+    of: Any = dict(weight=matrix[slot, pre, post], n_pre=16, n_post=16)
+    if layout == "bundle":
+        rule = bs.FromArrays(pre=pre, post=post, weight=of["weight"])
+        projections = [bs.Projection("E", "E.exc", rule, delay=np.array(delays)[slot])]
+    elif layout == "ready":
+        ready = bs.DelayedCSR.from_coo(pre, post, delay=np.array(delays)[slot], **of)
+        projections = [bs.Projection("E", "E.exc", ready)]
+    else:
+        projections = [bs.Projection("E", "E.exc", bs.Dense(m), delay=d) for m, d in zip(matrix, delays, strict=True)]
+    cells = bs.Population(16, bs.LIF(t_ref=1.0, surrogate=surrogate), dict(exc=bs.ExpCurrent(tau=3.0)))
+    return bs.Network(dict(E=cells), projections, key=jax.random.key(0))
+
+
+def delayed_gradients(net, duration=15.0):
+    """Of a loss in voltages and spikes, and a product with the Hessian: of the weights, and of the other parameters."""
+    params, static = eqx.partition(net, eqx.is_inexact_array)
+    record = dict(v="E.v", spikes=["E"])
+
+    def loss(params):
+        run = bs.simulate(eqx.combine(params, static), duration, 0.1, dict(E=np.linspace(300, 800, 16)), record)
+        return run["v"].mean() + run.spikes["E"].mean()
+
+    grad = jax.grad(loss)
+    direction = jax.tree.map(lambda x: 0.1 * x, params)
+    value, *both = jax.jit(lambda p: (loss(p), grad(p), jax.jvp(grad, (p,), (direction,))[1]))(params)
+    layouts = [*net.bundles.values()] or [p.connect for p in net.projections.values()]
+
+    def dense(tree):
+        weights = [*tree.bundles.values()] or [p.connect for p in tree.projections.values()]
+        if len(layouts) == 3:
+            return jnp.stack([x.weight for x in weights])
+        x = layouts[0]
+        return jnp.zeros((3, 16, 16), x.weight.dtype).at[x.slot, x.pre, x.indices].add(weights[0].weight)
+
+    return value, [(dense(tree), jax.tree.leaves(tree.populations)) for tree in both], dense(net) != 0
+
+
+@pytest.mark.parametrize("surrogate, layout", [
+    (triangle, "bundle"), slow(triangle, "ready"), slow(bs.SuperSpike, "bundle")
+])  # fmt: skip
+def test_gradient_with_delays_of_synapses_is_that_of_dense_twins(surrogate, layout, x64):
+    """All parameters, second derivatives too."""
+    value, got, there = delayed_gradients(delayed_network(surrogate(), layout))
+    same, expected, _ = delayed_gradients(delayed_network(surrogate(), None))
+    assert_close(value, same, chaotic=True)
+    for (weights, others), (dense, same) in zip(got, expected, strict=True):
+        assert float(jnp.abs(weights).max()) > 0
+        assert_close((weights, others), (jnp.where(there, dense, 0), same), chaotic=True)
+
+
 @pytest.mark.slow
 def test_batch_of_gradients_of_a_network(x64):
     """`vmap` over networks of other weights is the gradient of each."""
@@ -306,6 +457,24 @@ def test_no_step_adds_an_array_of_the_size_of_the_weights(x32):
     names = [e.primitive.name for e in inside if any(getattr(v.aval, "shape", None) in shapes for v in e.outvars)]
     assert "brainsim_csr_accumulate" in names
     assert not {"brainsim_csr_outer", "add_any", "add"} & set(names)
+
+
+@pytest.mark.parametrize("layout", ["bundle", "ready", "learnable"])
+def test_no_step_adds_an_array_of_the_size_of_weights_with_delays(layout, x32):
+    """Nor one of the size of the history."""
+    net = delayed_network(bs.SuperSpike(), "bundle" if layout == "bundle" else "ready")
+    if layout == "learnable":
+        rows = bs.CSR.from_dense(np.random.default_rng(0).uniform(0, 60, (16, 16)))
+        delays = bs.LearnableDelays(rows, delay=0.25, max_delay=0.7)
+        net = bs.Network(net.populations, [bs.Projection("E", "E.exc", delays)])
+    loss = lambda net: bs.simulate(net, 15.0, 0.1, dict(E=700.0), dict(v="E.v"))["v"].mean()
+    closed = jax.make_jaxpr(lambda net: eqx.filter_grad(loss)(net))(net)
+    inside = [e for loop in sub(closed.jaxpr) if loop.primitive.name == "scan" for e in sub(loop.params["jaxpr"].jaxpr)]
+    layouts = [*net.bundles.values()] or [p.connect.prepare(dt=0.1) for p in net.projections.values()]
+    sizes = {x.weight.size for x in layouts} | {x.longest(dt=0.1) * 16 for x in layouts}
+    names = {e.primitive.name for e in inside if any(getattr(v.aval, "size", None) in sizes for v in e.outvars)}
+    assert {"brainsim_arrivals_accumulate", "brainsim_arrivals_collect"} <= names
+    assert not {"brainsim_arrivals_outer", "brainsim_arrivals_gather", "add_any", "add"} & names
 
 
 def temporary(steps, checkpoint=None):

@@ -5,9 +5,10 @@ from typing import TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from . import _arrivals_primitives as primitives
+from ._spike_lists import compact
 
 Index: TypeAlias = Int[Array | np.ndarray, "..."]
 
@@ -23,6 +24,7 @@ def arrivals(
     n_post: int | None = None,
     start: Float[Array, " post"] | None = None,
     hints: Int[Array, "rows size"] | None = None,
+    relevant: Bool[Array, "rows pre"] | None = None,
 ) -> Float[Array, " post"]:
     r"""The events that arrive in step k, over synapses that differ in delay.
 
@@ -46,6 +48,8 @@ def arrivals(
     - `n_post`: the number of postsynaptic neurons; or
     - `start`: what the events are added to, [post], default zeros.
     - `hints`: the `spike_list` of each row of `history`, int32 [R, size]; saves searching the history for spikes.
+    - `relevant`: which entries of the history have a derivative, bool [R, pre]; default all. It changes no value:
+        reverse mode leaves out the others.
 
     **Raises:** `ValueError` if shapes or types do not fit.
 
@@ -81,13 +85,19 @@ def arrivals(
         hints = jnp.zeros((history.shape[0], 0), jnp.int32)
     if hints.dtype != np.int32 or hints.ndim != 2 or hints.shape[0] != history.shape[0]:
         raise ValueError(f"arrivals: hints must be int32[{history.shape[0]}, size], not {hints.dtype}{hints.shape}")
+    if relevant is None:
+        relevant = jnp.zeros((0, history.shape[1]), bool)
+    elif relevant.shape != history.shape or relevant.dtype != bool:
+        expected = f"bool{list(history.shape)}"
+        raise ValueError(f"arrivals: relevant is {relevant.dtype}{list(relevant.shape)}, expected {expected}")
     k = jnp.asarray(k, np.int32)[None, None]
     pattern = jnp.asarray(indices), jnp.asarray(indptr), jnp.asarray(steps), k
     batch = lambda x: x[None, None]
+    past = batch(history), batch(hints), batch(relevant)
     if weight.ndim:
-        return primitives.add.bind(batch(start), batch(history), batch(hints), weight[None], *pattern)[0, 0]
+        return primitives.add.bind(batch(start), *past, weight[None], *pattern)[0, 0]
     # A weight common to all synapses stays outside: a sum of spikes, times the weight.
-    spikes = primitives.add.bind(batch(jnp.zeros_like(start)), batch(history), batch(hints), *pattern)[0, 0]
+    spikes = primitives.add.bind(batch(jnp.zeros_like(start)), *past, *pattern)[0, 0]
     return start + weight * spikes
 
 
@@ -103,4 +113,4 @@ def spike_list(spikes: Float[Array, " n"], size: int) -> Int[Array, " size"]:
 
     ```
     """
-    return primitives.compact.bind(jax.lax.stop_gradient(spikes)[None], size=size)[0]
+    return compact.bind(jax.lax.stop_gradient(spikes)[None], size=size)[0]

@@ -31,7 +31,7 @@ def _sent(history, indices, indptr, steps, k, n_post):
     return post, real, spikes
 
 
-def add(start, history, hints, *rest):
+def add(start, history, hints, relevant, *rest):
     *weight, indices, indptr, steps, k = rest
     n_post = start.shape[-1]
     if _nothing(indices, indptr, steps, n_post):
@@ -61,6 +61,15 @@ def outer(history, hints, values, indices, indptr, steps, k):
         return jnp.zeros((len(history), len(indices)), history.dtype)
     post, real, spikes = _sent(history, indices, indptr, steps, k, values.shape[-1])
     return jnp.where(real & (spikes != 0), spikes * values[..., post], 0).sum(axis=1)
+
+
+def collect(total, values, relevant, *rest):
+    found = gather(values, *rest, n_rows=total.shape[2])
+    return total + (jnp.where(relevant, found, 0) if relevant.shape[2] else found)
+
+
+def accumulate(total, *rest):
+    return total + outer(*rest)
 
 
 def compact(values, *, size):

@@ -9,26 +9,34 @@ so the derivatives and transposes of each are the other two:
 - *add*: start, history, weight -> start + events[post]. Event-driven.
 - *gather*: values, weight -> [R, pre], the transpose with respect to the history.
 - *outer*: history, values -> [synapse], the transpose with respect to the weights. Event-driven.
+- *collect*: total, values, weight -> total + gather, where `relevant`.
 
 *add* starts from a vector so that several matrices can add up in one, in place. Hints (see `spike_list`) go with a
 history that they were made from; any other history, such as a tangent, goes with none, an array of length 0.
+
+`relevant` [G, B, R, pre] (bool) are the entries of the history that have a derivative; with no rows, all have. An *add*
+hands it to its transpose, and does nothing else with it: whoever gives it says that other entries have none.
 
 Operands carry two batch axes, as in `_csr_primitives`: G groups that have their own weights, B vectors that share them.
 """
 
 import functools as ft
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .. import _compat
 from . import _arrivals_plain as plain
+from ._arrivals_batch import batched
 from ._library import define_kernel
 
 
-def _no_hints(history):
+def no_hints(history):
     return jnp.zeros((*history.shape[:3], 0), jnp.int32)
+
+
+def all_relevant(history):
+    return jnp.zeros((*history.shape[:2], 0, history.shape[3]), bool)
 
 
 def _sum(terms):
@@ -43,31 +51,38 @@ def _add_abstract(start, *_):
 
 
 def _add_jvp(primals, tangents):
-    start, history, hints, *weight, indices, indptr, steps, k = primals
-    dstart, dhistory, _, *dweight = tangents[: 3 + len(weight)]
+    start, history, hints, relevant, *weight, indices, indptr, steps, k = primals
+    dstart, dhistory, _, _, *dweight = tangents[: 4 + len(weight)]
     pattern = indices, indptr, steps, k
     out = add.bind(*primals)
     tangent = jnp.zeros_like(start) if isinstance(dstart, _compat.Zero) else dstart
     if not isinstance(dhistory, _compat.Zero):
-        tangent = add.bind(tangent, dhistory, _no_hints(dhistory), *weight, *pattern)
+        tangent = add.bind(tangent, dhistory, no_hints(dhistory), relevant, *weight, *pattern)
     if dweight and not isinstance(dweight[0], _compat.Zero):
-        tangent = add.bind(tangent, history, hints, dweight[0], *pattern)
+        tangent = add.bind(tangent, history, hints, relevant, dweight[0], *pattern)
     return out, tangent
 
 
-def _add_transpose(ct, start, history, hints, *rest):
+def _add_transpose(ct, start, history, hints, relevant, *rest):
     *weight, indices, indptr, steps, k = rest
-    results = [None] * (3 + len(rest))
+    results = [None] * (4 + len(rest))
     if isinstance(ct, _compat.Zero):
         return results
     pattern = indices, indptr, steps, k
     if _compat.is_undefined_primal(start):
         results[0] = ct
     if _compat.is_undefined_primal(history):
-        results[1] = gather.bind(ct, *weight, *pattern, n_rows=history.aval.shape[2])
+        results[1] = gathered(ct, history.aval, relevant, *weight, *pattern)
     elif weight and _compat.is_undefined_primal(weight[0]):
-        results[3] = outer.bind(history, hints, ct, *pattern)
+        results[4] = outer.bind(history, hints, ct, *pattern)
     return results
+
+
+def gathered(values, history, relevant, *rest):
+    """The transpose of `add` with respect to a history of this type."""
+    if relevant.shape[2] == 0:
+        return gather.bind(values, *rest, n_rows=history.shape[2])
+    return collect.bind(jnp.zeros(history.shape, history.dtype), values, relevant, *rest)
 
 
 # ---- gather
@@ -95,9 +110,10 @@ def _gather_transpose(ct, values, *rest, n_rows):
         return results
     pattern = indices, indptr, steps, k
     if _compat.is_undefined_primal(values):
-        results[0] = add.bind(jnp.zeros(values.aval.shape, ct.dtype), ct, _no_hints(ct), *weight, *pattern)
+        zero = jnp.zeros(values.aval.shape, ct.dtype)
+        results[0] = add.bind(zero, ct, no_hints(ct), all_relevant(ct), *weight, *pattern)
     else:
-        results[1] = outer.bind(ct, _no_hints(ct), values, *pattern)
+        results[1] = outer.bind(ct, no_hints(ct), values, *pattern)
     return results
 
 
@@ -113,7 +129,7 @@ def _outer_jvp(primals, tangents):
     dhistory, _, dvalues = tangents[:3]
     terms = []
     if not isinstance(dhistory, _compat.Zero):
-        terms.append(outer.bind(dhistory, _no_hints(dhistory), values, *pattern))
+        terms.append(outer.bind(dhistory, no_hints(dhistory), values, *pattern))
     if not isinstance(dvalues, _compat.Zero):
         terms.append(outer.bind(history, hints, dvalues, *pattern))
     return outer.bind(*primals), _sum(terms)
@@ -126,82 +142,66 @@ def _outer_transpose(ct, history, hints, values, *pattern):
     if _compat.is_undefined_primal(history):
         results[0] = gather.bind(values, ct, *pattern, n_rows=history.aval.shape[2])
     else:
-        results[2] = add.bind(jnp.zeros(values.aval.shape, ct.dtype), history, hints, ct, *pattern)
+        zero = jnp.zeros(values.aval.shape, ct.dtype)
+        results[2] = add.bind(zero, history, hints, all_relevant(history), ct, *pattern)
+    return results
+
+
+# ---- collect
+
+
+def _collect_abstract(total, *_):
+    return _compat.ShapedArray(total.shape, total.dtype)
+
+
+def _collect_jvp(primals, tangents):
+    total, values, relevant, *weight, indices, indptr, steps, k = primals
+    dtotal, dvalues, _, *dweight = tangents[: 3 + len(weight)]
+    pattern = indices, indptr, steps, k
+    change = jnp.zeros_like(total) if isinstance(dtotal, _compat.Zero) else dtotal
+    if not isinstance(dvalues, _compat.Zero):
+        change = collect.bind(change, dvalues, relevant, *weight, *pattern)
+    if dweight and not isinstance(dweight[0], _compat.Zero):
+        change = collect.bind(change, values, relevant, dweight[0], *pattern)
+    return collect.bind(*primals), change
+
+
+def _collect_transpose(ct, total, values, relevant, *rest):
+    *weight, indices, indptr, steps, k = rest
+    results = [None] * (3 + len(rest))
+    if isinstance(ct, _compat.Zero):
+        return results
+    pattern = indices, indptr, steps, k
+    if _compat.is_undefined_primal(total):
+        results[0] = ct
+    if relevant.shape[2]:  # what was left out did not depend on anything
+        ct = jnp.where(relevant, ct, 0)
+    if _compat.is_undefined_primal(values):
+        zero = jnp.zeros(values.aval.shape, ct.dtype)
+        results[1] = add.bind(zero, ct, no_hints(ct), relevant, *weight, *pattern)
+    elif weight and _compat.is_undefined_primal(weight[0]):
+        results[3] = outer.bind(ct, no_hints(ct), values, *pattern)
     return results
 
 
 # ---- batches
 
-_PATTERN = 3  # indices, indptr and steps: the operands before the last, k, which no batch may change
-
-
-def _batch(operands, dims, *, bind, weight_at=None, summed=False):
-    """A batch as more groups, where the weights differ (or the result is a sum over vectors), else as more vectors.
-
-    `weight_at` is the number of the operand that is the weight, if there is one.
-    """
-    pattern = slice(len(operands) - 1 - _PATTERN, len(operands) - 1)
-    if any(d is not None for d in dims[pattern]):
-        return _one_by_one(bind, operands, dims)
-    size = next(x.shape[d] for x, d in zip(operands, dims, strict=True) if d is not None)
-    axis = 0 if summed or (weight_at is not None and dims[weight_at] is not None) else 1
-    merged = []
-    for i, (x, d) in enumerate(zip(operands, dims, strict=True)):
-        if pattern.start <= i < pattern.stop or (axis == 1 and i == weight_at):
-            merged.append(x)
-            continue
-        x = jnp.broadcast_to(x, (size, *x.shape)) if d is None else jnp.moveaxis(x, d, 0)
-        x = jnp.moveaxis(x, 0, axis)
-        merged.append(x.reshape(*x.shape[:axis], x.shape[axis] * x.shape[axis + 1], *x.shape[axis + 2 :]))
-    out = bind(*merged)
-    return out.reshape(*out.shape[:axis], size, out.shape[axis] // size, *out.shape[axis + 1 :]), axis
-
-
-def _one_by_one(bind, operands, dims):
-    """A batch of different sparsity patterns: one after the other."""
-    mapped = [jnp.moveaxis(x, d, 0) for x, d in zip(operands, dims, strict=True) if d is not None]
-
-    def one(batched):
-        batched = iter(batched)
-        return bind(*(x if d is None else next(batched) for x, d in zip(operands, dims, strict=True)))
-
-    return jax.lax.map(one, mapped), 0
-
 
 def _add_batch(operands, dims):
-    return _batch(operands, dims, bind=add.bind, weight_at=3 if len(operands) == 8 else None)
+    return batched(operands, dims, bind=add.bind, weights_at=(4,) if len(operands) == 9 else ())
 
 
 def _gather_batch(operands, dims, *, n_rows):
     bind = ft.partial(gather.bind, n_rows=n_rows)
-    return _batch(operands, dims, bind=bind, weight_at=1 if len(operands) == 6 else None)
+    return batched(operands, dims, bind=bind, weights_at=(1,) if len(operands) == 6 else ())
 
 
 def _outer_batch(operands, dims):
-    return _batch(operands, dims, bind=outer.bind, summed=True)
+    return batched(operands, dims, bind=outer.bind, summed=True)
 
 
-# ---- spike lists
-
-
-def _compact_abstract(values, *, size):
-    return _compat.ShapedArray((values.shape[0], size), np.dtype(np.int32))
-
-
-def _compact_jvp(primals, tangents, *, size):
-    out = compact.bind(*primals, size=size)
-    return out, _compat.Zero(_compat.ShapedArray(out.shape, jax.dtypes.float0))
-
-
-def _compact_transpose(ct, values, *, size):
-    return [None]
-
-
-def _compact_batch(operands, dims, *, size):
-    (values,) = operands
-    values = jnp.moveaxis(values, dims[0], 0)
-    out = compact.bind(values.reshape(-1, values.shape[-1]), size=size)
-    return out.reshape(*values.shape[:2], size), 0
+def _collect_batch(operands, dims):
+    return batched(operands, dims, bind=collect.bind, weights_at=(3,) if len(operands) == 8 else ())
 
 
 # ---- the primitives
@@ -230,31 +230,42 @@ outer = _compat.define_primitive(
     transpose=_outer_transpose,
     batch=_outer_batch,
 )
-compact = _compat.define_primitive(
-    "brainsim_compact",
-    abstract=_compact_abstract,
-    reference=plain.compact,
-    jvp=_compact_jvp,
-    transpose=_compact_transpose,
-    batch=_compact_batch,
+collect = _compat.define_primitive(
+    "brainsim_arrivals_collect",
+    abstract=_collect_abstract,
+    reference=plain.collect,
+    jvp=_collect_jvp,
+    transpose=_collect_transpose,
+    batch=_collect_batch,
 )
 
 
-def _kernel(name, plain_size=None):
-    """Chooses the compiled kernel for float32 and float64; the form without weights has `plain_size` operands."""
+def _kernel(name, weighted_size=None):
+    """Chooses the compiled kernel for float32 and float64; the form with weights has `weighted_size` operands."""
 
-    def target(x, *rest, **params):
-        return name + "_unit" * (1 + len(rest) == plain_size) if x.dtype in (np.float32, np.float64) else None
+    def target(*avals, **params):
+        unit = weighted_size is not None and len(avals) != weighted_size
+        return name + "_unit" * unit if avals[0].dtype in (np.float32, np.float64) else None
 
     return target
 
 
-def _batch_axes(n_leading, rest):
-    """How many batch axes each operand has: `n_leading` ones first, then perhaps weights, the pattern, and k."""
-    return lambda n: (*n_leading, *[1] * (n - len(n_leading) - rest), *[0] * (rest - 1), 2)
+def batch_axes(*leading):
+    """How many batch axes each operand has: these ones first, then perhaps weights, the pattern, and k."""
+    return lambda n: (*leading, *[1] * (n - len(leading) - 4), 0, 0, 0, 2)
 
 
-define_kernel(add, _kernel("brainsim_arrivals_add", 7), batch_axes=_batch_axes((2, 2, 2), 4), aliases={0: 0})
-define_kernel(gather, _kernel("brainsim_arrivals_gather", 5), batch_axes=_batch_axes((2,), 4))
-define_kernel(outer, _kernel("brainsim_arrivals_outer"), batch_axes=_batch_axes((2, 2, 2), 4))
-define_kernel(compact, _kernel("brainsim_compact"), batch_axes=lambda n: (1,))
+def _without_relevant(start, history, hints, relevant, *rest):
+    return start, history, hints, *rest
+
+
+define_kernel(
+    add,
+    _kernel("brainsim_arrivals_add", 9),
+    batch_axes=batch_axes(2, 2, 2),
+    aliases={0: 0},
+    operands=_without_relevant,
+)
+define_kernel(gather, _kernel("brainsim_arrivals_gather", 6), batch_axes=batch_axes(2))
+define_kernel(outer, _kernel("brainsim_arrivals_outer"), batch_axes=batch_axes(2, 2, 2))
+define_kernel(collect, _kernel("brainsim_arrivals_collect", 8), batch_axes=batch_axes(2, 2, 2), aliases={0: 0})

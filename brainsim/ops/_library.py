@@ -17,7 +17,7 @@ from .. import _compat
 
 # Equal to `brainsim_abi()` and `brainsim_cuda_abi()` of the libraries that belong to these sources (csrc/csr.cc and
 # csrc/cuda/csr.cu): change all together.
-_ABI = "16"
+_ABI = "18"
 _FILE = {"darwin": "libbrainsim_kernels.dylib", "win32": "brainsim_kernels.dll"}.get(
     sys.platform, "libbrainsim_kernels.so"
 )
@@ -51,6 +51,9 @@ _TARGETS = (
     "brainsim_arrivals_gather",
     "brainsim_arrivals_gather_unit",
     "brainsim_arrivals_outer",
+    "brainsim_arrivals_accumulate",
+    "brainsim_arrivals_collect",
+    "brainsim_arrivals_collect_unit",
     "brainsim_compact",
     "brainsim_append_events",
 )

@@ -130,8 +130,9 @@ class DelayedCSR(AbstractDelayed):
         """The events that arrive; added to `start`, if that is given."""
         start = jnp.zeros(self.n_post, past.spikes.dtype) if start is None else start
         steps = np.array(self.steps(dt), np.int32)
+        pattern, hints = (self.indices, self.indptr, steps), past.lists
         return ops.arrivals(
-            past.spikes, self.weight, self.indices, self.indptr, steps, past.k, start=start, hints=past.lists
+            past.spikes, self.weight, *pattern, past.k, start=start, hints=hints, relevant=past.relevant
         )
 
     @property

@@ -136,28 +136,51 @@ void arrivals(const Delayed& m, int64_t k, const T* BRAINSIM_RESTRICT history, c
   deliver();
 }
 
-// out[row, pre] = sum over the synapses of `pre` that look at this row in step k of weight * values[post]: the transpose
-// of `arrivals` with respect to the history. For presynaptic neurons first .. last; other rows are 0.
+// The sum over synapses begin .. end of weight * values[post].
 template <typename T, bool kWeighted>
-void arrivals_gather(const Delayed& m, int64_t k, const T* BRAINSIM_RESTRICT values, const T* BRAINSIM_RESTRICT weights,
-                     int64_t first, int64_t last, T* BRAINSIM_RESTRICT out) {
+inline T gather_segment(const Delayed& m, int32_t begin, int32_t end, const T* BRAINSIM_RESTRICT values,
+                        const T* BRAINSIM_RESTRICT weights) {
   const auto term = [&](int64_t j) {
     const uint32_t post = static_cast<uint32_t>(m.indices[j]);
     if (post >= static_cast<uint32_t>(m.n_post)) return T{0};
     return kWeighted ? weights[j] * values[post] : values[post];
   };
-  for (int64_t r = 0; r < m.n_rows; ++r) std::fill(out + r * m.n_pre + first, out + r * m.n_pre + last, T{0});
-  for (int64_t pre = first; pre < last; ++pre) {
-    for (int64_t slot = 0; slot < m.n_slots; ++slot) {
-      const int32_t begin = m.bound(m.pointer(pre, slot)[0], 0), end = m.bound(m.pointer(pre, slot)[1], begin);
-      T sum[4] = {0, 0, 0, 0};  // four chains of additions: one would wait for itself
-      int64_t j = begin;  // 64 bits: j + 4 may not overflow
-      for (; j + 4 <= end; j += 4)
-        for (int32_t i = 0; i < 4; ++i) sum[i] += term(j + i);
-      for (; j < end; ++j) sum[0] += term(j);
-      if (begin < end) out[m.row(k, slot) * m.n_pre + pre] += (sum[0] + sum[1]) + (sum[2] + sum[3]);
+  T sum[4] = {0, 0, 0, 0};  // four chains of additions: one would wait for itself
+  int64_t j = begin;  // 64 bits: j + 4 may not overflow
+  for (; j + 4 <= end; j += 4)
+    for (int32_t i = 0; i < 4; ++i) sum[i] += term(j + i);
+  for (; j < end; ++j) sum[0] += term(j);
+  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+// Calls `visit(place, begin, end)` for every segment that is not empty of neurons first .. last, in about the order of the
+// synapses, which the hardware fetches ahead: `place` is that of the neuron in the ring, begin .. end are its synapses.
+template <typename Visit>
+inline void all_segments(const Delayed& m, int64_t k, int64_t first, int64_t last, Visit visit) {
+  constexpr int64_t kSlots = 64;
+  int64_t starts[kSlots];  // of rows, which take a division each
+  for (int64_t from = 0; from < m.n_slots; from += kSlots) {
+    const int64_t size = std::min(kSlots, m.n_slots - from);
+    for (int64_t i = 0; i < size; ++i) starts[i] = m.row(k, from + i) * m.n_pre;
+    for (int64_t pre = first; pre < last; ++pre) {
+      for (int64_t i = 0; i < size; ++i) {
+        const int32_t* pointer = m.pointer(pre, from + i);
+        const int32_t begin = m.bound(pointer[0], 0), end = m.bound(pointer[1], begin);
+        if (begin < end) visit(starts[i] + pre, begin, end);
+      }
     }
   }
+}
+
+// out[row, pre] = sum over the synapses of `pre` that look at this row in step k of weight * values[post]: the transpose
+// of `arrivals` with respect to the history. For presynaptic neurons first .. last; other rows are 0.
+template <typename T, bool kWeighted>
+void arrivals_gather(const Delayed& m, int64_t k, const T* BRAINSIM_RESTRICT values, const T* BRAINSIM_RESTRICT weights,
+                     int64_t first, int64_t last, T* BRAINSIM_RESTRICT out) {
+  for (int64_t r = 0; r < m.n_rows; ++r) std::fill(out + r * m.n_pre + first, out + r * m.n_pre + last, T{0});
+  all_segments(m, k, first, last, [&](int64_t place, int32_t begin, int32_t end) {
+    out[place] += gather_segment<T, kWeighted>(m, begin, end, values, weights);
+  });
 }
 
 // out[synapse] += value of the spike that arrives at it in step k * values[post]: the transpose with respect to the

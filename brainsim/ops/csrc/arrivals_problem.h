@@ -66,6 +66,24 @@ inline ffi::Error check_add(const Any& start, const Any& history, const Any& hin
   return ffi::Error::Success();
 }
 
+inline ffi::Error check_accumulate(const Any& sum, const Any& history, const Any& hints, const Any& values,
+                                   const Pattern& pattern, const Any& out, Problem* p) {
+  if (ffi::Error error = check(history, &hints, values, &out, pattern, p); error.failure()) return error;
+  if (sum.element_type() != out.element_type() || count(sum) != count(out))
+    return invalid("the result must be like the sum");
+  return ffi::Error::Success();
+}
+
+inline ffi::Error check_collect(const Any& total, const Any& values, const Any& relevant, const Any* weights,
+                                const Pattern& pattern, const Any& out, Problem* p) {
+  if (ffi::Error error = check(out, nullptr, values, weights, pattern, p); error.failure()) return error;
+  if (total.element_type() != out.element_type() || count(total) != count(out))
+    return invalid("the result must be like the total");
+  if (relevant.element_type() != ffi::PRED || (count(relevant) != 0 && count(relevant) != count(out)))
+    return invalid("relevant must hold one boolean per entry of the history, or none");
+  return ffi::Error::Success();
+}
+
 struct Lists {
   int64_t rows, n, size;
 };
