@@ -293,6 +293,7 @@ def test_coincidence_is_one_for_equal_trains_and_zero_for_chance():
     assert np.isnan(coincidence(trains[0][:0], trains[1], 1e6))
 
 
+@pytest.mark.slow
 def test_fit_of_spikes_gives_bits_per_spike(capsys, tmp_path):
     pytest.importorskip("matplotlib")
     rng = np.random.default_rng(0)

@@ -381,7 +381,7 @@ def delayed_gradients(net, duration=15.0):
 
 
 @pytest.mark.parametrize("surrogate, layout", [
-    (triangle, "bundle"), slow(triangle, "ready"), slow(bs.SuperSpike, "bundle")
+    slow(triangle, "bundle"), slow(triangle, "ready"), slow(bs.SuperSpike, "bundle")
 ])  # fmt: skip
 def test_gradient_with_delays_of_synapses_is_that_of_dense_twins(surrogate, layout, x64):
     """All parameters, second derivatives too."""

@@ -121,6 +121,7 @@ def test_lists_are_the_raster(precision):
     np.testing.assert_array_equal(run["some"]["E"].raster(), np.asarray(run.spikes["E"])[:, [2, 0]] > 0)
 
 
+@pytest.mark.slow
 def test_lists_in_jit_vmap_and_grad(x64):
     """Under any transformation the list is that of the raster, and the gradient of the rest is what it was."""
 
