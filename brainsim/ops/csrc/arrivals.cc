@@ -129,7 +129,6 @@ ffi::Error compact_rows(Any values, Out out) {
 }  // namespace brainsim::arriving
 
 #define BRAINSIM_BIND xla::ffi::Ffi::Bind()
-#define BRAINSIM_POOL BRAINSIM_BIND.Ctx<xla::ffi::ThreadPool>()
 #define BRAINSIM_ARG .Arg<xla::ffi::AnyBuffer>()
 #define BRAINSIM_PATTERN BRAINSIM_ARG BRAINSIM_ARG BRAINSIM_ARG BRAINSIM_ARG
 

@@ -84,7 +84,6 @@ ffi::Error accumulate(ffi::ThreadPool pool, Any sum, Any history, Any hints, Any
 }  // namespace
 }  // namespace brainsim::arriving
 
-#define BRAINSIM_POOL xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>()
 #define BRAINSIM_ARG .Arg<xla::ffi::AnyBuffer>()
 #define BRAINSIM_PATTERN BRAINSIM_ARG BRAINSIM_ARG BRAINSIM_ARG BRAINSIM_ARG
 

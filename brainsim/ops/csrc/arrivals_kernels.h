@@ -73,16 +73,7 @@ inline void add_segment(const int32_t* BRAINSIM_RESTRICT indices, int32_t begin,
     const uint32_t at = post - first;
     if (at < size) mine[at] += kWeighted ? weights[j] * value : value;
   };
-  int64_t j = begin;  // 64 bits: j + 4 may not overflow
-  for (; j + 4 <= end; j += 4) {  // two indices with each load, as in csr_kernels.h
-    uint64_t pairs[2];
-    std::memcpy(pairs, indices + j, sizeof(pairs));
-    for (int32_t k = 0; k < 2; ++k) {
-      add(static_cast<uint32_t>(pairs[k]), j + 2 * k);
-      add(static_cast<uint32_t>(pairs[k] >> 32), j + 2 * k + 1);
-    }
-  }
-  for (; j < end; ++j) add(static_cast<uint32_t>(indices[j]), j);
+  for_synapses(indices, begin, end, add);
 }
 
 // out[post] += sum over slots and spikes of value * weight, for the neurons of `part`.

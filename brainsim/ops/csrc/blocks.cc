@@ -63,4 +63,4 @@ ffi::Error blocks(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingR
 BRAINSIM_EXPORT XLA_FFI_Error* brainsim_blocks(XLA_FFI_CallFrame* frame);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(
     brainsim_blocks, brainsim::many::blocks,
-    xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>().RemainingArgs().RemainingRets().Attr<xla::ffi::Span<const int64_t>>("layout"));
+    BRAINSIM_POOL.RemainingArgs().RemainingRets().Attr<xla::ffi::Span<const int64_t>>("layout"));

@@ -78,7 +78,8 @@ ffi::Error gather_impl(ffi::ThreadPool& pool, const Any& values, const Any* weig
   });
 }
 
-ffi::Error outer_impl(ffi::ThreadPool& pool, const Any& spikes, const Any& values, const Any& indices, const Any& indptr, const Any& out) {
+ffi::Error outer_impl(ffi::ThreadPool& pool, const Any& spikes, const Any& values, const Any& indices,
+                      const Any& indptr, const Any& out) {
   Problem p;
   if (ffi::Error error = check_outer(spikes, values, indices, indptr, out, &p); error.failure()) return error;
   return dispatch(spikes, [&](auto zero) {
@@ -109,7 +110,6 @@ ffi::Error outer_weights(ffi::ThreadPool pool, Any spikes, Any values, Any indic
 }  // namespace
 }  // namespace brainsim::csr
 
-#define BRAINSIM_POOL xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>()
 #define BRAINSIM_THREE BRAINSIM_POOL.Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>()
 #define BRAINSIM_FOUR BRAINSIM_THREE.Arg<xla::ffi::AnyBuffer>()
 

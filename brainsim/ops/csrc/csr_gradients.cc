@@ -38,8 +38,8 @@ ffi::Error gather_impl(ffi::ThreadPool& pool, const Any& values, const Any* weig
   });
 }
 
-ffi::Error accumulate_impl(ffi::ThreadPool& pool, const Any& sum, const Any& spikes, const Any& values, const Any& indices, const Any& indptr,
-                           const Any& out) {
+ffi::Error accumulate_impl(ffi::ThreadPool& pool, const Any& sum, const Any& spikes, const Any& values,
+                           const Any& indices, const Any& indptr, const Any& out) {
   Problem p;
   if (ffi::Error error = check_accumulate(sum, spikes, values, indices, indptr, out, &p); error.failure()) return error;
   return dispatch(spikes, [&](auto zero) {
@@ -67,7 +67,6 @@ ffi::Error accumulate(ffi::ThreadPool pool, Any sum, Any spikes, Any values, Any
 }  // namespace
 }  // namespace brainsim::csr
 
-#define BRAINSIM_POOL xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>()
 #define BRAINSIM_TWO BRAINSIM_POOL.Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>()
 #define BRAINSIM_FOUR BRAINSIM_TWO.Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>()
 #define BRAINSIM_FIVE BRAINSIM_FOUR.Arg<xla::ffi::AnyBuffer>()

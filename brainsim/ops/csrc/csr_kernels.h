@@ -47,23 +47,29 @@ inline void prefetch_row(const Rows& rows, const T* weights, int64_t row) {
   if (kWeighted) prefetch(weights + begin, static_cast<int64_t>(sizeof(T)) * size);
 }
 
-template <typename T, bool kWeighted>
-inline void deliver_row(const Rows& rows, int64_t row, T spike, const T* BRAINSIM_RESTRICT weights,
-                        T* BRAINSIM_RESTRICT out) {
-  const int32_t end = rows.end(row);
-  const auto add = [&](uint32_t post, int64_t j) {
-    if (post < static_cast<uint32_t>(rows.n_post)) out[post] += kWeighted ? weights[j] * spike : spike;
-  };
-  int64_t j = rows.begin(row);  // 64 bits: j + 4 may not overflow
-  for (; j + 4 <= end; j += 4) {  // the loop is bound by its loads and stores: fetch two indices with each load
+// Calls add(index, j) for the entries begin .. end. Loops that add are bound by their loads and stores, so two indices come
+// with each load.
+template <typename Add>
+inline void for_synapses(const int32_t* indices, int64_t begin, int64_t end, Add add) {  // 64 bits: j + 4 may not overflow
+  int64_t j = begin;
+  for (; j + 4 <= end; j += 4) {
     uint64_t pairs[2];
-    std::memcpy(pairs, rows.indices + j, sizeof(pairs));
+    std::memcpy(pairs, indices + j, sizeof(pairs));
     for (int32_t k = 0; k < 2; ++k) {
       add(static_cast<uint32_t>(pairs[k]), j + 2 * k);
       add(static_cast<uint32_t>(pairs[k] >> 32), j + 2 * k + 1);
     }
   }
-  for (; j < end; ++j) add(static_cast<uint32_t>(rows.indices[j]), j);
+  for (; j < end; ++j) add(static_cast<uint32_t>(indices[j]), j);
+}
+
+template <typename T, bool kWeighted>
+inline void deliver_row(const Rows& rows, int64_t row, T spike, const T* BRAINSIM_RESTRICT weights,
+                        T* BRAINSIM_RESTRICT out) {
+  const auto add = [&](uint32_t post, int64_t j) {
+    if (post < static_cast<uint32_t>(rows.n_post)) out[post] += kWeighted ? weights[j] * spike : spike;
+  };
+  for_synapses(rows.indices, rows.begin(row), rows.end(row), add);
 }
 
 // Adds to `out` what the rows in the list `spiking` cause, less `first`, while those that follow come from memory. Each

@@ -16,7 +16,8 @@ namespace brainsim::csr {
 namespace {
 
 template <bool kGather>
-ffi::Error handle(ffi::ThreadPool& pool, const Any& in, const Any& weights, const Any& indices, const Any& indptr, const Any& out) {
+ffi::Error handle(ffi::ThreadPool& pool, const Any& in, const Any& weights, const Any& indices, const Any& indptr,
+                  const Any& out) {
   Problem p;
   if (ffi::Error error = check(kGather ? out : in, kGather ? in : out, &weights, indices, indptr, &p, true);
       error.failure())
@@ -43,8 +44,7 @@ ffi::Error gather_narrow(ffi::ThreadPool pool, Any values, Any weights, Any indi
 }  // namespace brainsim::csr
 
 #define BRAINSIM_FOUR             \
-  xla::ffi::Ffi::Bind()           \
-      .Ctx<xla::ffi::ThreadPool>() \
+  BRAINSIM_POOL                   \
       .Arg<xla::ffi::AnyBuffer>() \
       .Arg<xla::ffi::AnyBuffer>() \
       .Arg<xla::ffi::AnyBuffer>() \

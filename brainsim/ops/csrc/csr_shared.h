@@ -103,16 +103,7 @@ inline bool add_all(const Rows& rows, int32_t begin, int32_t end, T value, Part 
       good = false;
     }
   };
-  int64_t j = begin;  // 64 bits: j + 4 may not overflow
-  for (; j + 4 <= end; j += 4) {  // two indices with each load, as in csr_kernels.h
-    uint64_t pairs[2];
-    std::memcpy(pairs, rows.indices + j, sizeof(pairs));
-    for (int32_t k = 0; k < 2; ++k) {
-      add(static_cast<uint32_t>(pairs[k]), j + 2 * k);
-      add(static_cast<uint32_t>(pairs[k] >> 32), j + 2 * k + 1);
-    }
-  }
-  for (; j < end; ++j) add(static_cast<uint32_t>(rows.indices[j]), j);
+  for_synapses(rows.indices, begin, end, add);
   return good;
 }
 

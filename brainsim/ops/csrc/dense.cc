@@ -47,7 +47,6 @@ ffi::Error convolution(ffi::ThreadPool pool, Any images, Any weights, ffi::Span<
 }  // namespace
 }  // namespace brainsim::dense
 
-#define BRAINSIM_POOL xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>()
 #define BRAINSIM_TWO BRAINSIM_POOL.Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>()
 
 BRAINSIM_HANDLER(brainsim_dense_scatter, dense::matrix, BRAINSIM_TWO)

@@ -34,12 +34,13 @@ ffi::Error run(ffi::ThreadPool& pool, const Any& spikes, const Any* weights, con
 ffi::Error weighted(ffi::ThreadPool pool, Any spikes, Any weights, Any indices, Out out) {
   return run<true>(pool, spikes, &weights, indices, *out);
 }
-ffi::Error unit(ffi::ThreadPool pool, Any spikes, Any indices, Out out) { return run<false>(pool, spikes, nullptr, indices, *out); }
+ffi::Error unit(ffi::ThreadPool pool, Any spikes, Any indices, Out out) {
+  return run<false>(pool, spikes, nullptr, indices, *out);
+}
 
 }  // namespace
 }  // namespace brainsim::fan_out
 
-#define BRAINSIM_POOL xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>()
 #define BRAINSIM_TWO BRAINSIM_POOL.Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>()
 
 BRAINSIM_HANDLER(brainsim_fan_out_scatter, fan_out::weighted, BRAINSIM_TWO.Arg<xla::ffi::AnyBuffer>())

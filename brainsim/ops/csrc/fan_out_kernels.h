@@ -34,16 +34,7 @@ void fan_out_scatter(int64_t n_pre, int64_t k, int64_t n_post, const T* BRAINSIM
       const auto add = [&](uint32_t post, int64_t j) {
         if (post < static_cast<uint32_t>(n_post)) out[post] += kWeighted ? widened<T>(w[j]) * spike : spike;
       };
-      int64_t j = 0;
-      for (; j + 4 <= k; j += 4) {  // the loop is bound by its loads and stores: fetch two indices with each load
-        uint64_t pairs[2];
-        std::memcpy(pairs, at + j, sizeof(pairs));
-        for (int64_t i = 0; i < 2; ++i) {
-          add(static_cast<uint32_t>(pairs[i]), j + 2 * i);
-          add(static_cast<uint32_t>(pairs[i] >> 32), j + 2 * i + 1);
-        }
-      }
-      for (; j < k; ++j) add(static_cast<uint32_t>(at[j]), j);
+      for_synapses(at, 0, k, add);
     }
   });
 }

@@ -15,4 +15,7 @@
   BRAINSIM_EXPORT XLA_FFI_Error* name(XLA_FFI_CallFrame* frame); \
   XLA_FFI_DEFINE_HANDLER_SYMBOL(name, brainsim::function, inputs.Ret<xla::ffi::AnyBuffer>());
 
+// The inputs of a handler that shares its work among the threads of XLA begin with these.
+#define BRAINSIM_POOL xla::ffi::Ffi::Bind().Ctx<xla::ffi::ThreadPool>()
+
 #endif  // BRAINSIM_HANDLERS_H_
