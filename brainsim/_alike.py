@@ -1,6 +1,6 @@
 """Which populations of a network are alike, and which of its projections one call can deliver.
 
-Found before a run, by looking at the values of parameters: an outermost run sees them, a traced one does not.
+Found before a run, by looking at the values of parameters. One that is being traced is like itself only.
 """
 
 import functools as ft
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ._compat import is_traced
 from ._dynamics import AbstractReceptor
 from ._network import Network, NetworkState
 from ._population import Flow, Population
@@ -120,16 +121,16 @@ def _mixes(jaxpr: Any) -> bool:
 
 def _value(x: Any, n: int) -> Any:
     """A parameter as something to compare: its value, or that there is one for each neuron."""
-    if not eqx.is_array(x):
-        return id(x)
-    return (x.dtype, "each") if x.shape == (n,) and n > 1 else (x.dtype, x.shape, np.asarray(x).tobytes())
+    if eqx.is_array(x) and x.shape == (n,) and n > 1:
+        return x.dtype, "each"
+    return (x.dtype, x.shape, np.asarray(x).tobytes()) if eqx.is_array(x) and not is_traced(x) else id(x)
 
 
 def _equal(values: Sequence[Any]) -> bool:
     """Whether all are the same number."""
     if not all(eqx.is_array(x) and x.ndim == 0 for x in values):
         return False
-    return len({(x.dtype, np.asarray(x).tobytes()) for x in values}) == 1
+    return len({id(x) if is_traced(x) else (x.dtype, np.asarray(x).tobytes()) for x in values}) == 1
 
 
 def _ends(network: Network, state: NetworkState, names: Sequence[str], dtype: Any) -> tuple[End, ...]:

@@ -16,7 +16,7 @@ from ._typing import State
 from .ops._at_spikes import at_spikes
 
 # Below so many neurons it costs more to call a kernel than to write all that spikes may change.
-_WORTH_A_CALL = 10_000
+_WORTH_A_CALL = 500
 
 
 def step_and_list(

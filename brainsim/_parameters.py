@@ -113,17 +113,19 @@ def with_params(model: M, values: Mapping[str, Any] | None = None, /, **named: A
     """
     flat, tree = jax.tree.flatten(model)
     seen: dict[int, str] = {}
-    for name, value in {**(values or {}), **named}.items():
+    made: dict[Any, Array] = {}  # one value for several parameters stays one array: populations that share it are alike
+    for name, given in {**(values or {}), **named}.items():
         leaf = find(model, name)
         if leaf.index in seen:
             raise ValueError(f"parameter {leaf.path!r} is named twice, as {seen[leaf.index]!r} and {name!r}")
         seen[leaf.index] = name
-        value = magnitude(value, leaf.unit)
+        value = magnitude(given, leaf.unit)
         try:
             new = jnp.asarray(value, leaf.value.dtype)
         except (TypeError, ValueError):
             raise ValueError(f"parameter {leaf} must be a number or an array, got {value!r}") from None
         if new.shape not in ((), leaf.value.shape):
             raise ValueError(f"parameter {leaf} must be a scalar or have shape {leaf.value.shape}, got {new.shape}")
-        flat[leaf.index] = jnp.broadcast_to(new, leaf.value.shape)
+        same = id(given), leaf.unit, leaf.value.dtype, leaf.value.shape
+        flat[leaf.index] = made.setdefault(same, jnp.broadcast_to(new, leaf.value.shape))
     return jax.tree.unflatten(tree, flat)

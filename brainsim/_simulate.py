@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from ._compat import cpu_options, is_outermost
+from ._differentiated import unless_differentiated
 from ._dynamics import AbstractConnectivity, AbstractDelayed, AbstractNode
 from ._population import Population
 from ._projection import Projection
@@ -95,16 +96,24 @@ def advance(
     checkpoint: int | Sequence[int] | None = None,
 ) -> Result:
     """What `simulate` does once its arguments are checked; lists of spikes overflow without a word."""
-    # Nobody differentiates an outermost run: one plain loop, which XLA compiles best, and its options.
+    # What is not differentiated, as no outermost run is, is one plain loop, which XLA compiles best.
     outermost = is_outermost()
     everys = {r.every for r in records.values()}
-    levels, kept = _levels(everys, steps, steps if outermost and checkpoint is None else checkpoint)
-    compiled = _plain
+    levels, kept = _levels(everys, steps, checkpoint)
+    loop, _ = _levels(everys, steps, steps if checkpoint is None else checkpoint)
+    grouped = better_together(node)
+    arranged = together(node, state.node, solver, inputs) if grouped else lambda node: node
     if outermost:
-        grouped = better_together(node)
-        compiled = _optimised(grouped)
-        node = together(node, state.node, solver, inputs) if grouped else node
-    return compiled(node, steps, float(dt), inputs, records, state, solver, levels, 0 if outermost else kept)
+        return _optimised(grouped)(arranged(node), steps, float(dt), inputs, records, state, solver, loop, 0)
+
+    def plain(node, inputs, records, state, solver):
+        return _plain(node, steps, float(dt), inputs, records, state, solver, levels, kept)
+
+    def fast(node, inputs, records, state, solver):
+        return _plain(arranged(node), steps, float(dt), inputs, records, state, solver, loop, 0)
+
+    given = node, inputs, records, state, solver
+    return unless_differentiated(fast, plain, *given) if grouped else plain(*given)
 
 
 def program(

@@ -211,9 +211,12 @@ def better_together(node: AbstractNode) -> TypeGuard[Network]:
     return all(type(p) is Population for p in node.populations.values())
 
 
-def together(network: Network, state: NetworkState, solver: Any, inputs: Mapping[str, Any]) -> Together:
-    """`network` for a run from `state`, with populations that are alike in groups."""
-    return Together(network, *arranged(network, state, solver, inputs))
+def together(
+    network: Network, state: NetworkState, solver: Any, inputs: Mapping[str, Any]
+) -> Callable[[Network], Together]:
+    """What makes of `network`, or of one with the same parameters, one for a run from `state`: alike in groups."""
+    arrangement = arranged(network, state, solver, inputs)
+    return lambda network: Together(network, *arrangement)
 
 
 def _side_by_side(population: Population, alike: bool, parts: list[tuple[dict[str, Any], int]]) -> dict[str, Any]:

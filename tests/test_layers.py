@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parent.parent / "brainsim"
 # From the top down; names on one line are peers, which may not import each other. Inside a package anything goes.
 LAYERS = [
     ["_typing", "_compat", "_output", "_progress", "plotting"],
-    ["_spikes"],
+    ["_spikes", "_differentiated"],
     ["_parameters", "observables"],
     ["ops"],
     ["_numerics", "inputs"],  # inputs are arrays in, arrays out too, but draw random events with a kernel

@@ -1,5 +1,7 @@
 """A network stepped in groups is the network stepped population by population."""
 
+import functools as ft
+
 import diffrax
 import equinox as eqx
 import jax
@@ -7,6 +9,7 @@ import jax.numpy as jnp
 import needs
 import numpy as np
 import pytest
+from programs import apart
 from tolerances import assert_close
 
 import brainsim as bs
@@ -123,7 +126,7 @@ def assert_same(got, twin):
 def test_networks(name, x64):
     """Spikes, records and the final state, from the beginning and from where another run ended."""
     net, inputs = NETWORKS[name](), INPUTS["numbers"]()
-    traced = jax.jit(lambda state: run(net, inputs, state))
+    traced = apart(lambda state: run(net, inputs, state))
     first = traced(None)
     got = run(net, inputs)
     assert_same(got, first)
@@ -133,7 +136,7 @@ def test_networks(name, x64):
 @pytest.mark.parametrize("name", some_slow(INPUTS))
 def test_inputs(name, x64):
     net, inputs = NETWORKS["alike"](), INPUTS[name]()
-    assert_same(run(net, inputs), jax.jit(lambda: run(net, inputs))())
+    assert_same(run(net, inputs), apart(lambda: run(net, inputs))())
 
 
 @pytest.mark.skipif(jax.device_count() < 2, reason="needs two devices")
@@ -158,7 +161,7 @@ def test_populations_split_over_two_devices(name, traced, x64):
 
 def groups(net, solver=None, inputs=None):
     inputs = named_inputs(net, inputs or {}, 10)
-    return together(net, started(net, DT, None, jax.random.key(0)).node, solver, inputs)
+    return together(net, started(net, DT, None, jax.random.key(0)).node, solver, inputs)(net)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -184,7 +187,7 @@ def test_state_there_and_back(x32):
     for name in ("alike", "delays of single synapses", "a third population in between", "compact surrogate"):
         net = NETWORKS[name]()
         state = run(net, INPUTS["numbers"]()).state.node
-        node = together(net, state, None, {})
+        node = together(net, state, None, {})(net)
         same = jax.tree.map(
             np.array_equal,
             *(jax.tree.map(_bits, x) for x in (node.unpack(node.pack(state, jnp.int32(7)), jnp.int32(7)), state)),
@@ -305,9 +308,10 @@ def test_models_of_ones_own(name, events, x64):
     record = dict(spikes=bs.Record(["A", "B"], events=events), v="B.v")
     solver = diffrax.Euler() if name == "not elementwise" else None
     go = lambda state=None: bs.simulate(net, 30.0, DT, inputs, record, state=state, solver=solver)
-    got, twin = go(), jax.jit(go)()
+    traced = apart(go)
+    got, twin = go(), traced()
     assert any(np.sum(x.count if events else x) > 2 for x in twin.spikes.values())
-    for more in ((got, twin), (go(twin.state), jax.jit(go)(twin.state))):
+    for more in ((got, twin), (go(twin.state), traced(twin.state))):
         assert_close(*(jax.tree.map(_bits, (x.records, x.state)) for x in more), chaotic=True)
 
 
@@ -405,8 +409,55 @@ def test_derivatives_and_batches(x64):
     ct = [jnp.asarray(rng.normal(size=x.shape)) for x in targets]
     inner = lambda a, b: sum(jnp.vdot(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
     np.testing.assert_allclose(inner(jax.vjp(call, *given)[1](ct), moved), inner(ct, slope), rtol=1e-12)
-    rows = jax.vmap(call, ([0, None], None, None))([jnp.stack([sources[0], 2 * sources[0]]), *sources[1:]], *given[1:])
-    assert_close([x[1] for x in rows], call([2 * sources[0], sources[1]], *given[1:]))
+
+
+BATCHES = {  # the axes of sources, weights and targets
+    "one source": [([0, None], None, None)],
+    "targets": [(None, None, 0)],
+    "one weight and all weights": [(None, [0, 0, None, 0, None], None)],
+    "weights, then spikes": [(0, None, None), (None, 0, None)],
+    "spikes, then weights": [(None, 0, None), (0, None, None)],
+    "all, twice": [(0, 0, 0), (1, 1, 1)],
+    "the last axis": [([-1, None], [None, -1, None, None, None], None)],
+    "none": [],
+}
+
+
+@pytest.mark.parametrize("size", [0, 1, 3])
+@pytest.mark.parametrize("name", BATCHES)
+def test_batches_of_blocks(name, size, precision):
+    """One call, equal to as many calls."""
+    rng = np.random.default_rng(0)
+    sources, blocks, places, targets = problem(rng)
+    call = lambda sources, weights, targets: deliver_blocks(
+        sources, [(*b[:2], w) for b, w in zip(blocks, weights, strict=True)], places, targets
+    )
+    given, mapped = (sources, [b[2] for b in blocks], targets), call
+    spread = lambda ax, x: x if ax is None else jnp.stack([x * (i + 1) for i in range(size)], ax) if size else (
+        jnp.zeros((*x.shape[: ax % (x.ndim + 1)], 0, *x.shape[ax % (x.ndim + 1) :]), x.dtype)
+    )  # fmt: skip
+    every = lambda axes: [
+        axes if isinstance(axes, list) else [axes] * len(x) for axes, x in zip(axes, given, strict=True)
+    ]
+    for axes in BATCHES[name]:
+        mapped = jax.vmap(mapped, [*every(axes)])
+    for axes in BATCHES[name]:
+        given = [[spread(a, x) for a, x in zip(ax, xs, strict=True)] for ax, xs in zip(every(axes), given, strict=True)]
+    got = jax.jit(mapped)(*given)
+    assert str(jax.make_jaxpr(mapped)(*given)).count("brainsim_blocks[") == 1
+
+    def one_by_one(axes, given):
+        if not axes:
+            return call(*given)
+        at = lambda i: [[x if a is None else jnp.take(x, i, a) for a, x in zip(ax, xs, strict=True)]
+                        for ax, xs in zip(every(axes[0]), given, strict=True)]  # fmt: skip
+        rows = [one_by_one(axes[1:], at(i)) for i in range(size)]
+        return [jnp.stack(x) for x in zip(*rows, strict=True)]
+
+    if size:
+        assert_close(got, one_by_one(BATCHES[name][::-1], given))
+    else:
+        assert [x.shape[-1:] for x in got] == [x.shape for x in targets]
 
 
 def test_targets_survive_where_they_are_needed(x32):
@@ -437,10 +488,32 @@ def test_targets_survive_where_they_are_needed(x32):
 def test_kernel_refuses_what_does_not_fit(change, message, x32):
     """Wild layouts are errors, never accesses out of bounds."""
     operands = jnp.zeros(3, jnp.int32), jnp.zeros(51, jnp.int32), jnp.ones(1), jnp.zeros(90), jnp.ones(50)
-    call = jax.ffi.ffi_call("brainsim_blocks", [jax.ShapeDtypeStruct((90,), jnp.float32)])
+    call = ft.partial(
+        jax.ffi.ffi_call("brainsim_blocks", [jax.ShapeDtypeStruct((90,), jnp.float32)]), batch=np.int64(1)
+    )
     assert call(*operands, layout=np.array([0, 0, 0, 0, 40, 0]))[0].tolist() == [0.0] * 90
     with pytest.raises(Exception, match=message):
         jax.block_until_ready(call(*operands, layout=np.array(change)))
+
+
+@needs.kernels
+@pytest.mark.parametrize(
+    ("batch", "sizes", "message"),
+    [
+        (-1, (1, 90, 50), "0 or more"),
+        (7, (1, 90, 56), "a target has no vector"),
+        (4, (1, 180, 50), "a source has no vector"),
+        (2, (3, 180, 100), "one per synapse"),
+        (2, (1, 90, 50), "begins outside"),  # there are 25 of each
+        (2**62, (1, 90, 50), "a target has no vector"),
+    ],
+)
+def test_kernel_refuses_batches_that_do_not_fit(batch, sizes, message, x32):
+    weights, targets, spikes = (jnp.ones(n) for n in sizes)
+    operands = jnp.zeros(3, jnp.int32), jnp.zeros(51, jnp.int32), weights, targets, spikes
+    call = jax.ffi.ffi_call("brainsim_blocks", [jax.ShapeDtypeStruct(targets.shape, jnp.float32)])
+    with pytest.raises(Exception, match=message):
+        jax.block_until_ready(call(*operands, layout=np.array([0, 0, 0, 0, 40, 0]), batch=np.int64(batch)))
 
 
 def spiking(n, share, dtype=float):
@@ -476,8 +549,32 @@ def test_at_spikes_differentiates_and_maps(x64):
     dx, dv = jax.vjp(first, arrays[0], values[0])[1](ct)
     np.testing.assert_array_equal(dx, np.where(spikes != 0, 0, ct))
     np.testing.assert_array_equal(dv, np.where(spikes != 0, ct, 0))
-    rows = jax.vmap(first, (0, None))(jnp.stack([arrays[0], -arrays[0]]), values[0])
-    np.testing.assert_array_equal(rows[1], first(-arrays[0], values[0]))
+
+
+def listed(given, step, parts, timed):
+    return [*jax.tree.leaves(at_spikes(*given, step, parts, timed))]
+
+
+@pytest.mark.parametrize("axes", [(0, None, None, None), (None, 0, None, None), (0, 0, 0, 0), (None, None, 0, 0)])
+@pytest.mark.parametrize("steps", [False, True])
+@pytest.mark.parametrize("size", [0, 1, 3])
+def test_batches_at_spikes(axes, steps, size, precision):
+    """Spikes, arrays, values and lists in batches, at one step or each at its own."""
+    spikes, arrays, values, lists, step, parts, timed = spiking(70, 0.2)
+    given = [spikes, arrays, values, lists]
+    turned = lambda x, i: jnp.roll(x, 3 * i, 0) if x.shape[0] == 70 else x + i
+    batch = lambda x: jnp.stack([turned(x, i) for i in range(size)]) if size else jnp.zeros((0, *x.shape), x.dtype)
+    given = [x if a is None else jax.tree.map(batch, x) for x, a in zip(given, axes, strict=True)]
+    at = jnp.arange(size, dtype=jnp.int32) if steps else step
+    call = lambda *x: listed(x[:4], x[4], parts, timed)
+    got = jax.jit(jax.vmap(call, (*axes, 0 if steps else None)))(*given, at)
+    for i in range(size):
+        mine = [x if a is None else jax.tree.map(lambda y: y[i], x) for x, a in zip(given, axes, strict=True)]  # noqa: B023
+        for x, want in zip(got, call(*mine, at[i] if steps else step), strict=True):
+            np.testing.assert_array_equal(x[i], want)
+    twice = jax.vmap(jax.vmap(call, (*axes, 0 if steps else None)), (*[None] * 4, 0))
+    for x, want in zip(twice(*given, jnp.stack([at, at])), got, strict=True):
+        np.testing.assert_array_equal(x[1], want)
 
 
 def test_old_arrays_survive_where_they_are_needed(x32):

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .. import _compat
-from ._events import _reference as _appended
+from ._events import append
 from ._library import define_call
 
 
@@ -41,6 +41,10 @@ def at_spikes(
     return out[: len(arrays)], out[len(arrays) :]
 
 
+# ---- the primitive; spikes and arrays may have the same batch axes in front: then there are no lists, and values are
+# one for all, [1], or one for each entry of an array
+
+
 def _split(operands, n_arrays):
     spikes, *rest, step = operands
     return spikes, rest[:n_arrays], rest[n_arrays : 2 * n_arrays], rest[2 * n_arrays :], step
@@ -56,7 +60,7 @@ def _reference(*operands, n_arrays, parts, timed):
     plain = len(arrays) - timed
     values = [v if i < plain else v + (step + 1) for i, v in enumerate(values)]
     replaced = [jnp.where(spikes != 0, new, old) for old, new in zip(arrays, values, strict=True)]
-    return [*replaced, *(_appended(x, spikes[i : i + n], step + 1) for x, (i, n) in zip(lists, parts, strict=True))]
+    return [*replaced, *(append.bind(x, spikes[i : i + n], step + 1) for x, (i, n) in zip(lists, parts, strict=True))]
 
 
 def _jvp(primals, tangents, **params):
@@ -64,8 +68,21 @@ def _jvp(primals, tangents, **params):
     return out, moved
 
 
-def _batch(operands, dims, **params):
-    out = jax.vmap(ft.partial(_reference, **params), dims)(*operands)
+def _batch(operands, dims, *, n_arrays, parts, timed):
+    """Arrays by the same call, in place; each list by a call of its own, whose batched form that is."""
+    if dims[-1] is not None:
+        out = jax.vmap(ft.partial(_reference, n_arrays=n_arrays, parts=parts, timed=timed), dims)(*operands)
+        return out, [0] * len(out)
+    size = next(x.shape[d] for x, d in zip(operands, dims, strict=True) if d is not None)
+    front = lambda x, d: jnp.broadcast_to(x, (size, *x.shape)) if d is None else jnp.moveaxis(x, d, 0)
+    shared = range(1 + n_arrays, 1 + 2 * n_arrays)
+    shared = [i in shared and dims[i] is None and x.shape == (1,) for i, x in enumerate(operands[:-1])]
+    moved = [x if s else front(x, d) for x, d, s in zip(operands[:-1], dims[:-1], shared, strict=True)]
+    spikes, arrays, values, lists, step = _split([*moved, operands[-1]], n_arrays)
+    values = [v if v.shape == (1,) else jnp.broadcast_to(v, x.shape) for v, x in zip(values, arrays, strict=True)]
+    arrays = _at_spikes.bind(spikes, *arrays, *values, step, n_arrays=n_arrays, parts=(), timed=timed)
+    listed = lambda x, i, n: jax.vmap(append.bind, (0, 0, None))(x, spikes[..., i : i + n], step + 1)
+    out = [*arrays, *(listed(x, *part) for x, part in zip(lists, parts, strict=True))]
     return out, [0] * len(out)
 
 

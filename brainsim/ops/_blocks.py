@@ -1,14 +1,16 @@
 """Many products with sparse matrices in one call: all projections of a network that have one delay each.
 
-The spikes of each population are searched once, and what a call costs is paid once. Its derivatives and its batched
-form are those of the products one by one (`_csr_primitives`); `csr_matvec` is the public form of each.
+The spikes of each population are searched once, and what a call costs is paid once; so it is for a batch. Its
+derivatives are those of the products one by one (`_csr_primitives`); `csr_matvec` is the public form of each.
 """
 
 import functools as ft
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -50,6 +52,9 @@ def deliver_blocks(
     return _blocks.bind(*flat, *targets, *sources, places=tuple(places), n_targets=len(targets))
 
 
+# ---- the primitive; targets and sources may have the same batch axes in front, and so may weights
+
+
 def _parts(operands, places, n_targets):
     """The blocks, the targets and the sources among the operands."""
     n = 3 * len(places)
@@ -63,6 +68,11 @@ def _abstract(*operands, places, n_targets):
 
 def _reference(*operands, places, n_targets):
     blocks, targets, sources = _parts(operands, places, n_targets)
+    if targets[0].ndim > 1:
+        arrays = [x for block in blocks for x in block]
+        shared = [i % 3 != 2 or x.ndim == 1 for i, x in enumerate(arrays)]
+        dims = [*(None if x else 0 for x in shared), *[0] * len([*targets, *sources])]
+        return jax.vmap(ft.partial(_reference, places=places, n_targets=n_targets), dims)(*operands)
     out = list(targets)
     for (indices, indptr, weight), at in zip(blocks, places, strict=True):
         spikes = sources[at.source][at.first_pre : at.first_pre + indptr.size - 1]
@@ -77,8 +87,25 @@ def _jvp(primals, tangents, **params):
     return jax.jvp(ft.partial(_reference, **params), list(primals), _compat.instantiated(primals, tangents))
 
 
-def _batch(operands, dims, **params):
-    out = jax.vmap(ft.partial(_reference, **params), dims)(*operands)
+def _batch(operands, dims, *, places, n_targets):
+    n = 3 * len(places)
+    if any(d is not None for i, d in enumerate(dims[:n]) if i % 3 != 2):  # patterns that differ
+        out = jax.vmap(ft.partial(_reference, places=places, n_targets=n_targets), dims)(*operands)
+        return out, [0] * len(out)
+    size = next(x.shape[d] for x, d in zip(operands, dims, strict=True) if d is not None)
+    front = lambda x, d: jnp.broadcast_to(x, (size, *x.shape)) if d is None else jnp.moveaxis(x, d, 0)
+    vectors = [front(x, d) for x, d in zip(operands[n:], dims[n:], strict=True)]
+    batch = vectors[0].shape[:-1]
+
+    def weights(x, d):
+        if d is None and x.ndim == 1:  # shared, as before
+            return x
+        x = front(x, d)
+        missing = range(1, len(batch) + 2 - x.ndim)  # one for each vector of this axis, but not of those before
+        return jnp.broadcast_to(jnp.expand_dims(x, tuple(missing)), (*batch, x.shape[-1]))
+
+    blocks = [weights(x, d) if i % 3 == 2 else x for i, (x, d) in enumerate(zip(operands[:n], dims[:n], strict=True))]
+    out = _blocks.bind(*blocks, *vectors, places=places, n_targets=n_targets)
     return out, [0] * len(out)
 
 
@@ -88,10 +115,11 @@ def _call(*operands, places, n_targets):
     same = all(x.dtype == dtype for x in [*targets, *sources, *(weight for _, _, weight in blocks)])
     if dtype not in (np.float32, np.float64) or not same or len(places) > 256 or n_targets > 64:
         return _reference(*operands, places=places, n_targets=n_targets)
-    layout = np.array(places, np.int64).reshape(-1)
+    layout, batch = np.array(places, np.int64).reshape(-1), np.int64(math.prod(targets[0].shape[:-1]))
     shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in targets]
     aliases = {3 * len(places) + t: t for t in range(n_targets)}
-    return list(jax.ffi.ffi_call("brainsim_blocks", shapes, input_output_aliases=aliases)(*operands, layout=layout))
+    call = jax.ffi.ffi_call("brainsim_blocks", shapes, input_output_aliases=aliases)
+    return list(call(*operands, layout=layout, batch=batch))
 
 
 _blocks = _compat.define_primitive(

@@ -17,7 +17,7 @@ from .. import _compat
 
 # Equal to `brainsim_abi()` and `brainsim_cuda_abi()` of the libraries that belong to these sources (csrc/csr.cc and
 # csrc/cuda/csr.cu): change all together.
-_ABI = "18"
+_ABI = "19"
 _FILE = {"darwin": "libbrainsim_kernels.dylib", "win32": "brainsim_kernels.dll"}.get(
     sys.platform, "libbrainsim_kernels.so"
 )

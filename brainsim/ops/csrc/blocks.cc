@@ -2,7 +2,7 @@
 //
 // Operands: for every block, in the order of their sources, its indices [nnz], indptr [n_pre + 1] and weights, [nnz] or one;
 // then the `targets` arrays [n], to which everything is added; then the sources, spikes [n] each. Results: the targets, which
-// are aliased operands. `layout` has six numbers a block: the number of its source, the first neuron there, the number of
+// are aliased operands. Of a batch, targets and sources have as many vectors [n], and weights may have. `layout` has six numbers a block: the number of its source, the first neuron there, the number of
 // its target, the first entry there, the number of entries, and whether there is one weight for every synapse.
 
 #include <algorithm>
@@ -40,19 +40,32 @@ bool shared(ffi::ThreadPool& pool, int64_t parts, const Problem<T>& p) {
   return false;
 }
 
-ffi::Error blocks(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRets rets, ffi::Span<const int64_t> layout) {
-  return dispatch(layout, rets, [&](auto zero) {
-    Problem<decltype(zero)> p;
+template <typename T>
+void alone(const Problem<T>& p) {
+  for (const Source<T>* s = p.sources; s != p.sources + p.n_sources; ++s)
+    deliver_blocks(s->spikes, s->n, s->blocks, s->n_blocks);
+}
+
+ffi::Error blocks(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t batch,
+                  ffi::Span<const int64_t> layout) {
+  return dispatch(batch, layout, rets, [&](auto zero) {
+    using T = decltype(zero);
+    Problem<T> p;
     const auto alias = [](const Any& operand, const Any& result) {  // a copy, if XLA still needs what was there
       if (operand.untyped_data() != result.untyped_data())
         std::memcpy(result.untyped_data(), operand.untyped_data(), operand.size_bytes());
       return ffi::Error::Success();
     };
-    if (ffi::Error error = check(args, rets, layout, alias, &p); error.failure()) return error;
-    const int64_t parts = p.nnz < kWorthSharing ? 1 : most_parts(pool);
+    if (ffi::Error error = check(args, rets, batch, layout, alias, &p); error.failure()) return error;
+    const int64_t parts = batch > 1 || p.nnz < kWorthSharing ? 1 : most_parts(pool);
     if (parts > 1 && shared(pool, parts, p)) return ffi::Error::Success();
-    for (int64_t s = 0; s < p.n_sources; ++s)
-      deliver_blocks(p.sources[s].spikes, p.sources[s].n, p.sources[s].blocks, p.sources[s].n_blocks);
+    int64_t n = 0;
+    for (int64_t s = 0; s < p.n_sources; ++s) n += p.sources[s].n;
+    each_vector(pool, batch, n, [&](int64_t b) {
+      Problem<T> mine;
+      of_vector(p, b, &mine);
+      alone(mine);
+    });
     return ffi::Error::Success();
   });
 }
@@ -63,4 +76,4 @@ ffi::Error blocks(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingR
 BRAINSIM_EXPORT XLA_FFI_Error* brainsim_blocks(XLA_FFI_CallFrame* frame);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(
     brainsim_blocks, brainsim::many::blocks,
-    BRAINSIM_POOL.RemainingArgs().RemainingRets().Attr<xla::ffi::Span<const int64_t>>("layout"));
+    BRAINSIM_POOL.RemainingArgs().RemainingRets().Attr<int64_t>("batch").Attr<xla::ffi::Span<const int64_t>>("layout"));

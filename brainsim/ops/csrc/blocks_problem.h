@@ -19,16 +19,37 @@ constexpr int64_t kFields = 6;
 template <typename T>
 struct Problem {
   Block<T> blocks[kMostBlocks];
-  Source<T> sources[kMostBlocks];  // those that have blocks
-  int64_t n_sources = 0, n_targets = 0, nnz = 0;
+  int64_t own_weights[kMostBlocks];  // how many weights each vector of a batch has for itself; 0 if they share them
+  Source<T> sources[kMostBlocks];    // those that have blocks
+  int64_t n_blocks = 0, n_sources = 0, n_targets = 0, nnz = 0;
   T* targets[kMostTargets];
   int64_t sizes[kMostTargets];
 };
 
-// Calls `alias(operand, result)` for each target, which is to make the one the other, in place or by a copy.
+// What there is to do for vector `b` of a batch, given that for the first one.
+template <typename T>
+void of_vector(const Problem<T>& first, int64_t b, Problem<T>* p) {
+  p->n_blocks = first.n_blocks, p->n_sources = first.n_sources, p->n_targets = first.n_targets, p->nnz = first.nnz;
+  for (int64_t t = 0; t < p->n_targets; ++t) {
+    p->sizes[t] = first.sizes[t];
+    p->targets[t] = first.targets[t] + b * p->sizes[t];
+  }
+  for (int64_t k = 0; k < p->n_blocks; ++k) {
+    p->blocks[k] = first.blocks[k];
+    p->blocks[k].out += b * p->blocks[k].n_target;
+    p->blocks[k].weights += b * first.own_weights[k];
+  }
+  for (int64_t s = 0; s < p->n_sources; ++s) {
+    const Source<T>& source = first.sources[s];
+    p->sources[s] = {source.spikes + b * source.n, source.n, p->blocks + (source.blocks - first.blocks), source.n_blocks};
+  }
+}
+
+// The problem of the first of `batch` vectors. Calls `alias(operand, result)` for each target, which is to make the one the
+// other, in place or by a copy.
 template <typename T, typename Alias>
-ffi::Error check(ffi::RemainingArgs args, ffi::RemainingRets rets, ffi::Span<const int64_t> layout, Alias alias,
-                 Problem<T>* p) {
+ffi::Error check(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t batch, ffi::Span<const int64_t> layout,
+                 Alias alias, Problem<T>* p) {
   constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
   constexpr ffi::DataType type = sizeof(T) == 4 ? ffi::F32 : ffi::F64;
   const auto n_blocks = static_cast<int64_t>(layout.size()) / kFields, n_targets = static_cast<int64_t>(rets.size());
@@ -38,6 +59,7 @@ ffi::Error check(ffi::RemainingArgs args, ffi::RemainingRets rets, ffi::Span<con
   T** const targets = p->targets;
   int64_t* const sizes = p->sizes;
   p->n_targets = n_targets;
+  p->n_blocks = n_blocks;
   for (int64_t t = 0; t < n_targets; ++t) {
     const auto given = args.get<Any>(next++);
     auto result = rets.get<Any>(static_cast<size_t>(t));
@@ -45,7 +67,8 @@ ffi::Error check(ffi::RemainingArgs args, ffi::RemainingRets rets, ffi::Span<con
         (*result)->element_type() != type || (*result)->size_bytes() != given->size_bytes())
       return invalid("a target must be of the type of the others, and its result like it");
     targets[t] = data<T>(**result);
-    sizes[t] = count(*given);
+    sizes[t] = count(*given) / batch;
+    if (sizes[t] * batch != count(*given)) return invalid("a target has no vector for each of the batch");
     if (sizes[t] > kMost) return invalid("too many neurons for 32-bit indices");
     if (ffi::Error error = alias(*given, **result); error.failure()) return error;
   }
@@ -63,8 +86,10 @@ ffi::Error check(ffi::RemainingArgs args, ffi::RemainingRets rets, ffi::Span<con
     if (at[1] < 0 || at[3] < 0 || at[4] < 0 || at[3] > sizes[at[2]] || at[4] > sizes[at[2]] - at[3])
       return invalid("a block ends outside of its target");
     const bool each = at[5] != 0;
-    if (weights->element_type() != type || count(*weights) != (each ? nnz : 1))
+    const int64_t n_weights = each ? nnz : 1, given = count(*weights);
+    if (weights->element_type() != type || (given != n_weights && given != batch * n_weights))
       return invalid("weights must be one, or one per synapse, of the type of the spikes");
+    p->own_weights[b] = given == n_weights ? 0 : n_weights;
     if (b > 0 && at[0] < at[-kFields]) return invalid("blocks must come in the order of their sources");
     p->nnz += nnz;
     p->blocks[b] = {{data<int32_t>(*indices), data<int32_t>(*indptr), nnz, n_pre, at[4]},
@@ -81,7 +106,8 @@ ffi::Error check(ffi::RemainingArgs args, ffi::RemainingRets rets, ffi::Span<con
     const auto spikes = args.get<Any>(next++);
     if (!spikes.has_value() || spikes->element_type() != type)
       return invalid("spikes and targets must have the same type");
-    const int64_t n = count(*spikes);
+    const int64_t n = count(*spikes) / batch;
+    if (n * batch != count(*spikes)) return invalid("a source has no vector for each of the batch");
     if (n > kMost) return invalid("too many neurons for 32-bit indices");
     int64_t last = first;
     for (; last < n_blocks && layout.begin()[last * kFields] == s; ++last)
@@ -93,9 +119,11 @@ ffi::Error check(ffi::RemainingArgs args, ffi::RemainingRets rets, ffi::Span<con
   return first == n_blocks ? ffi::Error::Success() : invalid("a block has no source");
 }
 
-// Calls `run` with a value of the type of the results, if the layout can be read.
+// Calls `run` with a value of the type of the results, if there is anything to do and the layout can be read.
 template <typename Run>
-ffi::Error dispatch(ffi::Span<const int64_t> layout, ffi::RemainingRets rets, Run run) {
+ffi::Error dispatch(int64_t batch, ffi::Span<const int64_t> layout, ffi::RemainingRets rets, Run run) {
+  if (batch < 0) return invalid("a batch has 0 or more vectors");
+  if (batch == 0) return ffi::Error::Success();
   const auto size = static_cast<int64_t>(layout.size());
   if (size % kFields != 0 || size / kFields > kMostBlocks) return invalid("six numbers a block, 256 blocks");
   if (rets.size() == 0 || rets.size() > static_cast<size_t>(kMostTargets)) return invalid("there must be 1 to 64 targets");

@@ -120,4 +120,4 @@ BRAINSIM_HANDLER(brainsim_csr_gather_unit, csr::gather_unit, BRAINSIM_THREE)
 BRAINSIM_HANDLER(brainsim_csr_outer, csr::outer_weights, BRAINSIM_FOUR)
 
 // The Python side refuses a library built from other sources than its own; see ops/_library.py.
-BRAINSIM_EXPORT const char* brainsim_abi() { return "18"; }
+BRAINSIM_EXPORT const char* brainsim_abi() { return "19"; }

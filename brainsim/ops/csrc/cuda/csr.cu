@@ -98,4 +98,4 @@ BRAINSIM_HANDLER(brainsim_csr_outer, csr::outer, BRAINSIM_CSR_FOUR)
 BRAINSIM_HANDLER(brainsim_csr_accumulate, csr::accumulate, BRAINSIM_CSR_FOUR BRAINSIM_ONE)
 
 // The Python side refuses a library built from other sources than its own; see ops/_library.py.
-BRAINSIM_EXPORT const char* brainsim_cuda_abi() { return "18"; }
+BRAINSIM_EXPORT const char* brainsim_cuda_abi() { return "19"; }

@@ -1,0 +1,127 @@
+"""A network that is run inside of `jit`, `vmap` or `grad`: as fast as outside, and the same results and derivatives."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from programs import apart
+from test_together import DT, INPUTS, NETWORKS, assert_same, run
+from tolerances import assert_close
+
+import brainsim as bs
+
+WEIGHTS = ["E->E.exc.connect.weight", "E->I.exc.connect.weight"]
+
+
+def rate(weight, net, inputs=None, gain=None):
+    """The spikes of E, and a smooth function of the voltages, so that derivatives see both."""
+    net = bs.with_params(net, dict.fromkeys(WEIGHTS, weight))
+    total = lambda s: s.populations["E"].neuron.v.sum() * (1.0 if gain is None else gain)
+    out = bs.simulate(net, 10.0, DT, inputs or dict(E=200.0, I=180.0), dict(spikes=["E"], total=total),
+                      key=jax.random.key(1))  # fmt: skip
+    return out.spikes["E"].sum() + 1e-3 * out["total"].sum()
+
+
+def program(fn, *args):
+    return str(jax.make_jaxpr(fn)(*args))
+
+
+def test_jitted_runs_step_groups(x64):
+    net = NETWORKS["alike"]()
+    assert_same(jax.jit(lambda: run(net, INPUTS["numbers"]()))(), run(net, INPUTS["numbers"]()))
+    text = program(lambda w: rate(w, net), 2.0)
+    assert text.count("brainsim_blocks[") == text.count("brainsim_at_spikes") + 1 == 1 and "csr_scatter" not in text
+
+
+def test_parameters_that_are_traced(x64):
+    """Populations with one and the same traced parameter are alike, those with two are not."""
+    net, alone = NETWORKS["alike"](), NETWORKS["noise"]()
+
+    def go(net, tau_e, tau_i):
+        net = bs.with_params(net, {"E.neuron.tau": tau_e, "I.neuron.tau": tau_i})
+        return bs.simulate(net, 10.0, DT, dict(E=200.0, I=180.0), dict(spikes=["E", "I"], v="I.v"),
+                           key=jax.random.key(1)).records  # fmt: skip
+
+    steps = lambda fn, *args: program(fn, *args).count("brainsim_exponential_step ")
+    tau = jnp.asarray(18.0)
+    assert steps(lambda x: go(net, x, x), tau) == 1
+    assert steps(lambda x, y: go(net, x, y), tau, tau) == steps(lambda x: go(alone, x, x), tau) == 2
+    for one in (lambda x: go(net, x, x), lambda x: go(net, x, x + 2), lambda x: go(net, 20.0, x)):
+        assert_close(jax.jit(one)(tau), apart(one)(tau), chaotic=True)
+
+
+@pytest.mark.parametrize("name", ["alike", "one weight per synapse", "delays of single synapses"])
+def test_batches_are_their_runs(name, x64):
+    """Over initial states: spikes, rasters, traces and final states are those of one run after the other."""
+    net, inputs = NETWORKS[name](), INPUTS["numbers"]()
+    state = lambda i: jax.tree.map(lambda x: x, bs.simulate(net, 1.0, DT, key=jax.random.key(i)).state)
+    starts = [state(i) for i in range(3)]
+    together = jax.jit(jax.vmap(lambda s: run(net, inputs, s)))(jax.tree.map(lambda *x: jnp.stack(x), *starts))
+    for i, start in enumerate(starts):
+        assert_same(jax.tree.map(lambda x: x[i], together), run(net, inputs, start))  # noqa: B023
+
+
+def test_a_batch_is_one_call(x32):
+    net = NETWORKS["alike"]()
+    weights = jnp.linspace(1.0, 4.0, 3)
+    many = jax.vmap(lambda w: rate(w, net))
+    text = program(many, weights)
+    assert text.count("brainsim_blocks[") == 1 and "csr_scatter" not in text
+    assert_close(many(weights), jnp.stack([rate(w, net) for w in weights]), chaotic=True)
+
+
+def test_derivatives_are_those_of_populations_apart(x64):
+    """In whatever order jit, vmap, grad, jvp and checkpoint come; and the value beside a gradient is the same."""
+    net, w = NETWORKS["compact surrogate"](), jnp.asarray(2.0)
+    f = lambda w: rate(w, net)
+    value, slope = apart(jax.value_and_grad(f))(w)
+    assert float(slope) != 0
+    assert_close((f(w), jax.jit(f)(w)), (value, value))
+    assert_close(jax.value_and_grad(f)(w), (value, slope))
+    assert_close(jax.grad(jax.jit(f))(w), slope)
+    assert_close(jax.jit(jax.grad(jax.checkpoint(f)))(w), slope)
+    assert_close(jax.jvp(jax.jit(f), (w,), (jnp.ones(()),)), (value, slope))
+    assert_close(jax.jacfwd(jax.vmap(f))(jnp.stack([w, w])), slope * jnp.eye(2))
+    assert_close(jax.vmap(jax.grad(f))(jnp.stack([w, w])), jnp.stack([slope, slope]))
+    assert "brainsim_blocks" not in program(jax.grad(jax.jit(f)), w)
+
+
+@pytest.mark.slow
+def test_second_derivatives(x64):
+    net, w = NETWORKS["compact surrogate"](), jnp.asarray(2.0)
+    f = lambda w: rate(w, net)
+    assert_close(jax.hessian(jax.jit(f))(w), apart(jax.hessian(f))(w))
+
+
+@pytest.mark.parametrize("held", ["an input", "a record"])
+def test_functions_that_hold_what_is_traced(held, x64):
+    """A function of the user's may use a value that is being differentiated, which nobody handed over."""
+    net = NETWORKS["alike"]()
+
+    def f(x):
+        if held == "an input":
+            return rate(2.0, net, dict(E=lambda t: 200.0 + x * jnp.sin(t), I=180.0))
+        return rate(2.0, net, gain=x)
+
+    x = jnp.asarray(1.5)
+    value, slope = apart(jax.value_and_grad(f))(x)
+    assert float(slope) != 0
+    assert_close(jax.jit(f)(x), value)
+    assert_close(jax.jit(jax.value_and_grad(f))(x), (value, slope))
+    assert_close(jax.grad(jax.jit(f))(x), slope)
+    assert_close(jax.vmap(f)(jnp.stack([x, x])), jnp.stack([value, value]))
+
+
+def test_integers_and_keys_pass_through(x32):
+    """What has no derivative stands beside what has one."""
+    net = NETWORKS["noise"]()
+
+    def f(w, seed):
+        moved = bs.with_params(net, dict.fromkeys(WEIGHTS, w))
+        out = bs.simulate(moved, 5.0, DT, dict(E=300.0, I=200.0), dict(spikes=bs.Record(["E"], events=500), v="E.v"),
+                          key=jax.random.key(seed))  # fmt: skip
+        return out["v"].mean(), out.spikes["E"].count
+
+    (value, count), slope = jax.jit(jax.value_and_grad(f, has_aux=True))(2.0, 3)
+    assert_close((value, count), f(2.0, 3))
+    assert np.isfinite(slope) and slope != 0
