@@ -4,7 +4,7 @@ Found before a run, by looking at the values of parameters. One that is being tr
 """
 
 import functools as ft
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -14,7 +14,6 @@ import numpy as np
 from jaxtyping import Array
 
 from ._compat import is_traced
-from ._dynamics import AbstractReceptor
 from ._network import Network, NetworkState
 from ._population import Flow, Population
 from ._projection import Projection
@@ -78,21 +77,29 @@ def _kind(population: Population, receiving: set[str]) -> Any:
 
 def _elementwise(population: Population) -> bool:
     """Whether no neuron has anything to do with another one, as the program of the population's equations says."""
-    leaves, tree = jax.tree.flatten((population.neuron, population.receptors))
+    return _remembered(_independent, (population.neuron, population.receptors), population.n)
+
+
+def _remembered(question: Callable[..., Any], module: Any, *args: Any) -> Any:
+    """`question(the module's shapes, its structure, *args)`, asked once: to trace equations takes milliseconds."""
+    leaves, tree = jax.tree.flatten(module)
     shapes = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) if eqx.is_array(x) else x for x in leaves)
     try:
-        return _independent(shapes, tree, population.n)
+        return question(shapes, tree, *args)
     except TypeError:  # a static field that cannot be hashed, and so not be remembered
-        return _independent.__wrapped__(shapes, tree, population.n)
+        return question.__wrapped__(shapes, tree, *args)  # pyright: ignore[reportFunctionMemberAccess]
+
+
+def _filled(shapes: tuple[Any, ...], tree: Any, arrays: Sequence[Array]) -> Any:
+    """The module with these arrays."""
+    rest = iter(arrays)
+    return tree.unflatten([next(rest) if isinstance(x, jax.ShapeDtypeStruct) else x for x in shapes])
 
 
 @ft.lru_cache(maxsize=256)
 def _independent(shapes: tuple[Any, ...], tree: Any, n: int) -> bool:
-    given = [x for x in shapes if isinstance(x, jax.ShapeDtypeStruct)]
-
     def equations(arrays):
-        rest = iter(arrays)
-        neuron, receptors = tree.unflatten([next(rest) if isinstance(x, jax.ShapeDtypeStruct) else x for x in shapes])
+        neuron, receptors = _filled(shapes, tree, arrays)
         cells = Population(n, neuron, receptors)
         y = cells._rest()
         current = jnp.zeros(n, jax.tree.leaves(y)[0].dtype)
@@ -101,7 +108,7 @@ def _independent(shapes: tuple[Any, ...], tree: Any, n: int) -> bool:
         arrived = [r.receive(y.receptors[name], v, current) for name, r in receptors.items()]
         return slope, arrived, neuron.guard(y.neuron), neuron.reset(y.neuron)
 
-    return not _mixes(jax.make_jaxpr(equations)(given).jaxpr)
+    return not _mixes(jax.make_jaxpr(equations)([x for x in shapes if isinstance(x, jax.ShapeDtypeStruct)]).jaxpr)
 
 
 _MIXING = ("reduce", "dot", "cum", "sort", "gather", "scatter", "conv_", "slice", "rev", "concatenate", "roll", "arg",
@@ -141,26 +148,30 @@ def _ends(network: Network, state: NetworkState, names: Sequence[str], dtype: An
         if population in names and _fits(p, state) and p.connect.weight.dtype == dtype:
             by_receptor.setdefault(receptor, []).append(name)
     first = network.populations[names[0]]
-    return tuple(End(r, _sum(first.receptors[r], first.n, dtype), tuple(into)) for r, into in by_receptor.items())
+    adds_to = lambda receptor: _remembered(_sum, first.receptors[receptor], first.n, dtype)
+    return tuple(End(receptor, adds_to(receptor), tuple(into)) for receptor, into in by_receptor.items())
 
 
-def _sum(receptor: AbstractReceptor, n: int, dtype: Any) -> int | None:
+@ft.lru_cache(maxsize=256)
+def _sum(shapes: tuple[Any, ...], tree: Any, n: int, dtype: Any) -> int | None:
     """The number of the variable to which a receptor of `n` neurons adds its events; None if it does anything else."""
     given = jax.ShapeDtypeStruct((n,), dtype)
-    leaves, tree = jax.tree.flatten(jax.eval_shape(lambda: receptor.init(n)))
+    arrays = [x for x in shapes if isinstance(x, jax.ShapeDtypeStruct)]
+    leaves, state = jax.tree.flatten(jax.eval_shape(lambda *x: _filled(shapes, tree, x).init(n), *arrays))
     if not leaves or any(x.dtype != dtype for x in leaves):
         return None
 
-    def receive(*given: Array) -> list[Array]:
+    def receive(arrays: Sequence[Array], *given: Array) -> list[Array]:
         *y, v, events = given
-        y, v = receptor.receive(tree.unflatten(y), v, events)
+        y, v = _filled(shapes, tree, arrays).receive(state.unflatten(y), v, events)
         return [*jax.tree.leaves(y), v]
 
-    jaxpr = jax.make_jaxpr(receive)(*leaves, given, given).jaxpr
-    moved = [j for j, (x, y) in enumerate(zip(jaxpr.outvars, jaxpr.invars, strict=False)) if x is not y]
+    jaxpr = jax.make_jaxpr(receive)(arrays, *leaves, given, given).jaxpr
+    variables = jaxpr.invars[len(arrays) :]
+    moved = [j for j, (x, y) in enumerate(zip(jaxpr.outvars, variables, strict=False)) if x is not y]
     if len(moved) != 1 or moved[0] == len(leaves) or len(jaxpr.eqns) != 1:
         return None
-    operands = [jaxpr.invars[moved[0]], jaxpr.invars[-1]]
+    operands = [variables[moved[0]], variables[-1]]
     added = jaxpr.eqns[0].primitive.name == "add" and list(jaxpr.eqns[0].invars) in (operands, operands[::-1])
     return moved[0] if added else None
 
