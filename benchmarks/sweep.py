@@ -4,7 +4,10 @@
 
 The sets are 64 excitatory weights. Every way of running them returns the mean rates of E and I of each set, from the
 same network and the same initial voltages, so the results are the same spikes. They come from the number of spikes in
-each step (`counts`), or from a raster of all spikes, which costs memory traffic. `bs.sweep` compiles in every call.
+each step (`counts`), or from a raster of all spikes, which costs memory traffic. The sets run all at once (`vmap`), or
+16 at once with the options for XLA that `bs.simulate` and `bs.sweep` choose (`chunks`: what `bs.sweep` runs, without
+its compilation), whose arrays stay in a core's cache; `options` are single calls compiled with them. `bs.sweep`
+compiles in every call: beside it stand 64 calls of a function that is compiled first (`compiled`).
 """
 
 import functools as ft
@@ -17,7 +20,7 @@ from _worker import measured, pin
 
 def main() -> None:
     parser = common_arguments(__doc__, runs=3)
-    parser.add_argument("--sets", type=int, default=64, help="parameter sets (default 64)")
+    parser.add_argument("--sets", type=int, default=64, help="parameter sets, a multiple of 16 (default 64)")
     parser.add_argument("--neurons", type=int, default=1000)
     parser.add_argument("--duration", type=float, default=1000.0, help="ms")
     parser.add_argument("--seed", type=int, default=1)
@@ -29,6 +32,7 @@ def main() -> None:
     import numpy as np
 
     import brainsim as bs
+    from brainsim._compat import cpu_options
 
     model = MODELS["coba"].scaled(args.neurons)
     net = network(model, args.seed)
@@ -45,16 +49,25 @@ def main() -> None:
         counts = [run.spikes[name].sum(dtype=jnp.int32) for name in "EI"]
         return jnp.stack([n / (net.sizes[name] * args.duration * 1e-3) for name, n in zip("EI", counts, strict=True)])
 
+    calls = lambda f: np.stack([np.asarray(f(w)) for w in weights])
     records = dict(counts=bs.Record(counted), raster=bs.Record(["E", "I"], dtype=bool))
+    options = cpu_options(wide=True)
     ways = {}
+
+    def add(what, rates):
+        single, vmap = jax.jit(rates), jax.jit(jax.vmap(rates))
+        chunk = jax.jit(jax.vmap(rates), compiler_options=options)
+        ways[f"{args.sets} calls, {what}"] = lambda: calls(single)
+        ways[f"vmap, {what}"] = lambda: np.asarray(vmap(weights))
+        ways[f"chunks, {what}"] = lambda: np.concatenate([chunk(w) for w in weights.reshape(-1, 16)])
+
     for name, record in records.items():
-        of = ft.partial(rates, record=record)
-        single, together = jax.jit(of), jax.jit(jax.vmap(of))
-        ways[f"{args.sets} calls, {name}"] = lambda f=single: np.stack([np.asarray(f(w)) for w in weights])
-        ways[f"vmap, {name}"] = lambda f=together: np.asarray(f(weights))
-    ways["bs.sweep, counts"] = lambda: np.asarray(
-        bs.sweep(lambda w: rates(w, records["counts"]), w=weights, progress=False).result
-    )
+        add(name, ft.partial(rates, record=record))
+    of = ft.partial(rates, record=records["counts"])
+    fastest = jax.jit(lambda w: of(w), compiler_options=options)
+    ways[f"{args.sets} calls, options"] = lambda: calls(fastest)
+    ways[f"{args.sets} calls, compiled"] = lambda: calls(jax.jit(lambda w: of(w)))
+    ways["bs.sweep, compiled"] = lambda: np.asarray(bs.sweep(lambda w: of(w), w=weights, progress=False).result)
     processor: dict[str, list[float]] = {name: [] for name in ways}
     found = {}
 
@@ -67,10 +80,10 @@ def main() -> None:
     seconds = interleaved(args.runs, {name: lambda name=name: timed(name) for name in ways}, budget=120.0)
     wall = {name: median(s) for name, s in seconds.items()}
     used = {name: median(processor[name][-len(s) :]) for name, s in seconds.items()}
-    singles, vmaps = [[way for way in ways if way.startswith(start)] for start in (str(args.sets), "vmap")]
-    reference = found[singles[0]]
+    single = lambda way: f"{args.sets} calls, {way.split(', ')[1]}"
+    reference = found[single("all, counts")]
     times_faster = lambda times: {
-        vmap: rounded(times[single] / times[vmap]) for single, vmap in zip(singles, vmaps, strict=True)
+        way: rounded(times[single(way)] / times[way]) for way in ways if not way.startswith(f"{args.sets} calls")
     }
     report = dict(
         benchmark="sweep",
