@@ -17,7 +17,7 @@ from ._dynamics import AbstractConnectivity, AbstractDelayed, AbstractNode
 from ._population import Population
 from ._projection import Projection
 from ._record import Record, Result, Snapshot
-from ._together import Together, better_together, together
+from ._together import Together, better_together, is_small, together
 from ._typing import as_float, whole
 from .inputs import AbstractInput
 from .ops import carry_weights
@@ -104,7 +104,9 @@ def advance(
     grouped = better_together(node)
     arranged = together(node, state.node, solver, inputs) if grouped else lambda node: node
     if outermost:
-        return _optimised(grouped)(arranged(node), steps, float(dt), inputs, records, state, solver, loop, 0)
+        return _optimised(grouped and is_small(node))(
+            arranged(node), steps, float(dt), inputs, records, state, solver, loop, 0
+        )
 
     def plain(node, inputs, records, state, solver):
         return _plain(node, steps, float(dt), inputs, records, state, solver, levels, kept)

@@ -17,10 +17,11 @@ from jaxtyping import Array
 
 from . import ops
 from ._alike import End, arranged
-from ._dynamics import AbstractNode
+from ._dynamics import AbstractDelayed, AbstractNode
 from ._jump import step_and_list
 from ._network import Network, NetworkState, row_of, set_row
 from ._population import Population, PopulationState
+from ._projection import Fused
 from .ops._blocks import Place, deliver_blocks
 
 
@@ -199,16 +200,26 @@ class Together(AbstractNode):
         return deliver_blocks(sent, [block for _, block in placed], [at for at, _ in placed], targets)
 
 
-# Neurons of a network: beyond, the arrays of a group do not stay in a core's cache from one loop to the next, as those
-# of one population may, and fewer loops do not pay for that. Measured with COBA and the microcircuit at several scales.
-_MOST = 40_000
+# Neurons of a network: beyond, the arrays of a group do not stay in a core's cache from one loop to the next. Measured
+# with COBA (1,000 to 400,000 neurons) and the microcircuit at several scales.
+_CACHED = 40_000
+
+
+def is_small(node: AbstractNode) -> bool:
+    """Whether what a node remembers stays in a core's cache."""
+    return sum(node.sizes.values()) <= _CACHED
 
 
 def better_together(node: AbstractNode) -> TypeGuard[Network]:
-    """Whether a node is a network, not too large, of populations: none derived, which may be stepped otherwise."""
-    if type(node) is not Network or sum(node.sizes.values()) > _MOST:
+    """Whether a node is a network of populations: none derived, which may be stepped otherwise.
+
+    In large networks it pays to deliver everything with one delay in one call; that is not how synapses that differ in
+    delay are delivered, and populations apart then keep two cores busier.
+    """
+    if type(node) is not Network or any(type(p) is not Population for p in node.populations.values()):
         return False
-    return all(type(p) is Population for p in node.populations.values())
+    late = (isinstance(p.connect, Fused | AbstractDelayed) for p in node.projections.values())
+    return is_small(node) or not any(late)
 
 
 def together(
