@@ -118,12 +118,16 @@ def sweep(result: dict[str, Any]) -> str:
     return markdown(["way", "wall s", "processor s", "times faster"], rows)
 
 
-def where(result: dict[str, Any]) -> str:
-    machine = result["machine"]
-    others = (
-        f"{machine['load'][0]:.0f} other processes at the time" if machine["load"][0] >= 2 else "nothing else running"
-    )
-    return f"{machine['cpu']}, one of {machine['cores']} cores, {others}; {result['date']}, commit `{result['commit']}`"
+def where(*results: dict[str, Any]) -> str:
+    """On which machine, how busy, when and at which commit, said once for all results of which it holds."""
+    said: dict[str, list[str]] = {}
+    for result in results:
+        machine, others = result["machine"], round(result["machine"]["load"][0])
+        busy = f"{others} other processes at the time" if others >= 2 else "nothing else running"
+        said.setdefault(f"{machine['cpu']}, one of {machine['cores']} cores; {result['date']}", []).append(
+            f"commit `{result['commit']}`, {busy}"
+        )
+    return "; ".join(f"{machine}: {'; '.join(dict.fromkeys(commits))}" for machine, commits in said.items())
 
 
 def full(found: list[dict[str, Any]]) -> str:
@@ -158,8 +162,9 @@ def short(found: list[dict[str, Any]]) -> str:
                 line = rows.setdefault(f"{e['network']}, {e['neurons']:,} neurons", {})
                 line[column] = f"{number(e['processor'])} s{ratio}"
     table = markdown(["", *columns], [[name, *(line.get(c, "") for c in columns)] for name, line in rows.items()])
-    machines = "; ".join(dict.fromkeys(where(result) for result in found))
-    return f"{table}\n\nProcessor time for one second of the network and, in brackets, over brainsim's: {machines}."
+    return (
+        f"{table}\n\nProcessor time for one second of the network and, in brackets, over brainsim's. {where(*found)}."
+    )
 
 
 def replace(path: Path, text: str) -> str:
