@@ -102,7 +102,8 @@ def advance(
     levels, kept = _levels(everys, steps, checkpoint)
     loop, _ = _levels(everys, steps, steps if checkpoint is None else checkpoint)
     grouped = better_together(node)
-    arranged = together(node, state.node, solver, inputs) if grouped else lambda node: node
+    identity = lambda node: node
+    arranged: Callable[[Any], AbstractNode] = together(node, state.node, solver, inputs) if grouped else identity
     if outermost:
         return _optimised(grouped and is_small(node))(
             arranged(node), steps, float(dt), inputs, records, state, solver, loop, 0
