@@ -102,12 +102,10 @@ def advance(
     levels, kept = _levels(everys, steps, checkpoint)
     loop, _ = _levels(everys, steps, steps if checkpoint is None else checkpoint)
     grouped = better_together(node)
-    identity = lambda node: node
-    arranged: Callable[[Any], AbstractNode] = together(node, state.node, solver, inputs) if grouped else identity
+    arranged: Any = together(node, state.node, solver, inputs) if grouped else lambda node: node
     if outermost:
-        return _optimised(grouped and is_small(node))(
-            arranged(node), steps, float(dt), inputs, records, state, solver, loop, 0
-        )
+        compiled = _optimised(grouped and is_small(node))
+        return compiled(arranged(node), steps, float(dt), inputs, records, state, solver, loop, 0)
 
     def plain(node, inputs, records, state, solver):
         return _plain(node, steps, float(dt), inputs, records, state, solver, levels, kept)
