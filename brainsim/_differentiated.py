@@ -11,9 +11,10 @@ from ._compat import as_function, is_traced
 
 
 def unless_differentiated(fast: Callable[..., PyTree], plain: Callable[..., PyTree], *args: PyTree) -> PyTree:
-    """`fast(*args)`, but wherever a derivative is taken, sooner or later, `plain(*args)` and its derivative.
+    """`fast(*args)`, but where a derivative is taken, `plain(*args)` and its derivative.
 
     Both compute the same: `fast` in a loop that nobody differentiates, `plain` in one that reverse mode goes through.
+    `fast` has to have the same derivatives all the same: JAX forgets such rules in some nested transformations.
     """
     closed, shape, rest = eqx.filter_make_jaxpr(fast)(*args)
     if any(is_traced(x) for x in closed.consts):  # a function of the user's holds something that is being traced

@@ -121,6 +121,8 @@ def program(
     node: AbstractNode, dt: float, inputs: dict[str, Any], records: dict[str, Record], state: Snapshot, solver: Any
 ) -> str:
     """A few steps of a run as the text of the program that XLA gets; the values of parameters are not part of it."""
+    if better_together(node):
+        node = together(node, state.node, solver, inputs)(node)
     everys = {r.every for r in records.values()}
     steps = max({2} | everys)
     rows = {name: x[:1].repeat(steps, 0) if eqx.is_array(x) and x.ndim == 2 else x for name, x in inputs.items()}

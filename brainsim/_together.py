@@ -2,8 +2,8 @@
 
 It changes no result but for rounding, where events of several projections are added up in another order. Every loop
 over neurons and every call of a kernel costs something beside its work; eight populations of the same cell need no more
-of them than one. Only an outermost run can do this: it sees the values of parameters, and so whether populations are
-alike.
+of them than one. Whether populations are alike is seen in the values of their parameters; one that is being traced is
+equal to itself only.
 """
 
 import itertools

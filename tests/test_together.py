@@ -220,7 +220,7 @@ def test_who_only_adds_up(x32):
         assert variable(receptor) == [None]
 
 
-# ---- models of one's own: an outermost run is the same run, whatever they do
+# ---- models of one's own: the run in groups is the same run, whatever they do
 
 
 class ToFloat(bs.LIF):
@@ -444,7 +444,8 @@ def test_batches_of_blocks(name, size, x64):
     for axes in BATCHES[name]:
         given = [[spread(a, x) for a, x in zip(ax, xs, strict=True)] for ax, xs in zip(every(axes), given, strict=True)]
     got = jax.jit(mapped)(*given)
-    assert str(jax.make_jaxpr(mapped)(*given)).count("brainsim_blocks[") == 1
+    some = name in ("weights, then spikes", "spikes, then weights")  # weights of single synapses, for one axis of two
+    assert str(jax.make_jaxpr(mapped)(*given)).count("brainsim_blocks[") == (0 if some else 1)
 
     def one_by_one(axes, given):
         if not axes:
@@ -506,6 +507,7 @@ def test_kernel_refuses_what_does_not_fit(change, message, x32):
         (2, (3, 180, 100), "one per synapse"),
         (2, (1, 90, 50), "begins outside"),  # there are 25 of each
         (2**62, (1, 90, 50), "a target has no vector"),
+        (0, (1, 90, 50), "the batch has none"),
     ],
 )
 def test_kernel_refuses_batches_that_do_not_fit(batch, sizes, message, x32):
@@ -575,6 +577,19 @@ def test_batches_at_spikes(axes, steps, size, x32):
     twice = jax.vmap(jax.vmap(call, (*axes, 0 if steps else None)), (*[None] * 4, 0))
     for x, want in zip(twice(*given, jnp.stack([at, at])), got, strict=True):
         np.testing.assert_array_equal(x[1], want)
+
+
+@pytest.mark.parametrize("outer", [2, 3])
+def test_values_of_an_outer_batch_at_spikes(outer, x32):
+    """One value, and one for each neuron, for all vectors of an inner batch, be there as many of these or not."""
+    spikes, arrays, values, lists, step, parts, timed = spiking(40, 0.3)
+    spikes = jnp.stack([jnp.roll(spikes, i) for i in range(3)])
+    values = [jnp.stack([v + i for i in range(outer)]) for v in values]
+    call = lambda spikes, values: listed((spikes, arrays, values, lists), step, parts, timed)
+    got = jax.jit(jax.vmap(jax.vmap(call, (0, None)), (None, 0)))(spikes, values)
+    for i, j in np.ndindex(outer, 3):
+        for x, want in zip(got, call(spikes[j], [v[i] for v in values]), strict=True):
+            np.testing.assert_array_equal(x[i, j], want)
 
 
 def test_old_arrays_survive_where_they_are_needed(x32):

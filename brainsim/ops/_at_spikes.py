@@ -79,7 +79,9 @@ def _batch(operands, dims, *, n_arrays, parts, timed):
     shared = [i in shared and dims[i] is None and x.shape == (1,) for i, x in enumerate(operands[:-1])]
     moved = [x if s else front(x, d) for x, d, s in zip(operands[:-1], dims[:-1], shared, strict=True)]
     spikes, arrays, values, lists, step = _split([*moved, operands[-1]], n_arrays)
-    values = [v if v.shape == (1,) else jnp.broadcast_to(v, x.shape) for v, x in zip(values, arrays, strict=True)]
+    # What has this axis but not those before stands for all of these.
+    fitted = lambda v, x: jnp.broadcast_to(v.reshape(size, *[1] * (x.ndim - v.ndim), *v.shape[1:]), x.shape)
+    values = [v if v.shape == (1,) else fitted(v, x) for v, x in zip(values, arrays, strict=True)]
     arrays = _at_spikes.bind(spikes, *arrays, *values, step, n_arrays=n_arrays, parts=(), timed=timed)
     listed = lambda x, i, n: jax.vmap(append.bind, (0, 0, None))(x, spikes[..., i : i + n], step + 1)
     out = [*arrays, *(listed(x, *part) for x, part in zip(lists, parts, strict=True))]
@@ -90,7 +92,8 @@ def _call(*operands, n_arrays, parts, timed):
     spikes, arrays, values, lists, _ = _split(operands, n_arrays)
     narrow = any(x.dtype.itemsize not in (4, 8) for x in arrays)
     unlike = any(x.dtype != v.dtype for x, v in zip(arrays, values, strict=True))
-    if spikes.dtype not in (np.float32, np.float64) or narrow or unlike or max(len(lists), n_arrays) > 64:
+    large = spikes.size > np.iinfo(np.int32).max or max(len(lists), n_arrays) > 64
+    if spikes.dtype not in (np.float32, np.float64) or narrow or unlike or large:
         return _reference(*operands, n_arrays=n_arrays, parts=parts, timed=timed)
     shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in (*arrays, *lists)]
     aliased = [*range(1, 1 + n_arrays), *range(1 + 2 * n_arrays, 1 + 2 * n_arrays + len(lists))]

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from .. import _compat
 from ._csr_primitives import scatter
-from ._library import define_call
+from ._library import define_call, load_cuda
 
 
 class Place(NamedTuple):
@@ -89,7 +89,12 @@ def _jvp(primals, tangents, **params):
 
 def _batch(operands, dims, *, places, n_targets):
     n = 3 * len(places)
-    if any(d is not None for i, d in enumerate(dims[:n]) if i % 3 != 2):  # patterns that differ
+    axes = operands[n].ndim + (dims[n] is None)  # of a vector of the new batch
+    some = lambda x, d: x.ndim < axes and (x.ndim > 1 or d is not None)  # not all of them, and not its own alone
+    patterns = any(d is not None for i, d in enumerate(dims[:n]) if i % 3 != 2)
+    # Weights of single synapses that only some axes tell apart: to repeat them for the others is too much.
+    repeated = any(at.each and some(operands[3 * b + 2], dims[3 * b + 2]) for b, at in enumerate(places))
+    if patterns or repeated:
         out = jax.vmap(ft.partial(_reference, places=places, n_targets=n_targets), dims)(*operands)
         return out, [0] * len(out)
     size = next(x.shape[d] for x, d in zip(operands, dims, strict=True) if d is not None)
@@ -126,3 +131,12 @@ _blocks = _compat.define_primitive(
     "brainsim_blocks", abstract=_abstract, reference=_reference, jvp=_jvp, batch=_batch, multiple_results=True
 )
 define_call(_blocks, _call)
+
+
+def _cuda_call(*operands, **params):
+    """On GPUs the products one by one, each one launch for a whole batch, are better than a launch for each vector."""
+    vectors = _parts(operands, **params)[1]
+    return (_reference if vectors[0].ndim > 1 else _call)(*operands, **params)
+
+
+_compat.define_call(_blocks, _cuda_call, platform="cuda", available=load_cuda)

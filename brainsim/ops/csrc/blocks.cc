@@ -2,8 +2,9 @@
 //
 // Operands: for every block, in the order of their sources, its indices [nnz], indptr [n_pre + 1] and weights, [nnz] or one;
 // then the `targets` arrays [n], to which everything is added; then the sources, spikes [n] each. Results: the targets, which
-// are aliased operands. Of a batch, targets and sources have as many vectors [n], and weights may have. `layout` has six numbers a block: the number of its source, the first neuron there, the number of
-// its target, the first entry there, the number of entries, and whether there is one weight for every synapse.
+// are aliased operands. Of a batch, targets and sources have as many vectors [n], and weights may have. `layout` has six
+// numbers a block: the number of its source, the first neuron there, the number of its target, the first entry there, the
+// number of entries, and whether there is one weight for every synapse.
 
 #include <algorithm>
 #include <cstdint>

@@ -87,7 +87,7 @@ ffi::Error check(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t batch
       return invalid("a block ends outside of its target");
     const bool each = at[5] != 0;
     const int64_t n_weights = each ? nnz : 1, given = count(*weights);
-    if (weights->element_type() != type || (given != n_weights && given != batch * n_weights))
+    if (weights->element_type() != type || (given != n_weights && (given % batch != 0 || given / batch != n_weights)))
       return invalid("weights must be one, or one per synapse, of the type of the spikes");
     p->own_weights[b] = given == n_weights ? 0 : n_weights;
     if (b > 0 && at[0] < at[-kFields]) return invalid("blocks must come in the order of their sources");
@@ -123,12 +123,12 @@ ffi::Error check(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t batch
 template <typename Run>
 ffi::Error dispatch(int64_t batch, ffi::Span<const int64_t> layout, ffi::RemainingRets rets, Run run) {
   if (batch < 0) return invalid("a batch has 0 or more vectors");
-  if (batch == 0) return ffi::Error::Success();
   const auto size = static_cast<int64_t>(layout.size());
   if (size % kFields != 0 || size / kFields > kMostBlocks) return invalid("six numbers a block, 256 blocks");
   if (rets.size() == 0 || rets.size() > static_cast<size_t>(kMostTargets)) return invalid("there must be 1 to 64 targets");
   auto first = rets.get<Any>(0);
   if (!first.has_value()) return invalid("a target is missing");
+  if (batch == 0) return count(**first) == 0 ? ffi::Error::Success() : invalid("a target has vectors, but the batch has none");
   if ((*first)->element_type() == ffi::F32) return run(float{});
   if ((*first)->element_type() == ffi::F64) return run(double{});
   return invalid("vectors must be float32 or float64");
