@@ -66,6 +66,7 @@ def main() -> None:
     of = ft.partial(rates, record=records["counts"])
     fastest = jax.jit(lambda w: of(w), compiler_options=options)
     ways[f"{args.sets} calls, options"] = lambda: calls(fastest)
+    # A new function in every call, for which nothing is compiled yet.
     ways[f"{args.sets} calls, compiled"] = lambda: calls(jax.jit(lambda w: of(w)))
     ways["bs.sweep, compiled"] = lambda: np.asarray(bs.sweep(lambda w: of(w), w=weights, progress=False).result)
     processor: dict[str, list[float]] = {name: [] for name in ways}

@@ -10,7 +10,7 @@ import numpy as np
 from jax._src.core import trace_state_clean
 from jax.core import ShapedArray as ShapedArray, Tracer
 from jax.extend.backend import get_backend
-from jax.extend.core import Literal, Primitive as Primitive, jaxpr_as_fun
+from jax.extend.core import Literal, Primitive as Primitive, jaxpr_as_fun as jaxpr_as_fun
 from jax.interpreters import ad, batching, mlir, partial_eval, xla
 
 Zero = ad.Zero
@@ -113,11 +113,6 @@ def define_dce(primitive: Primitive, rule: Callable[..., tuple[list[bool], Any]]
 def is_literal(atom: Any) -> bool:
     """Whether an operand in a jaxpr is a constant that is written there."""
     return isinstance(atom, Literal)
-
-
-def as_function(closed: Any) -> Callable[..., list[Any]]:
-    """What computes a closed jaxpr."""
-    return jaxpr_as_fun(closed)
 
 
 def evaluate(eqn: Any, values: Sequence[Any]) -> list[Any]:

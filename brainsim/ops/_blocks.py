@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from .. import _compat
 from ._csr_primitives import scatter
-from ._library import define_call, load_cuda
+from ._library import load, load_cuda
 
 
 class Place(NamedTuple):
@@ -130,13 +130,13 @@ def _call(*operands, places, n_targets):
 _blocks = _compat.define_primitive(
     "brainsim_blocks", abstract=_abstract, reference=_reference, jvp=_jvp, batch=_batch, multiple_results=True
 )
-define_call(_blocks, _call)
 
 
 def _cuda_call(*operands, **params):
     """On GPUs the products one by one, each one launch for a whole batch, are better than a launch for each vector."""
-    vectors = _parts(operands, **params)[1]
-    return (_reference if vectors[0].ndim > 1 else _call)(*operands, **params)
+    batched = _parts(operands, **params)[1][0].ndim > 1
+    return (_reference if batched else _call)(*operands, **params)
 
 
+_compat.define_call(_blocks, _call, platform="cpu", available=load)
 _compat.define_call(_blocks, _cuda_call, platform="cuda", available=load_cuda)
