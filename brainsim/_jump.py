@@ -15,8 +15,8 @@ from ._solver import dependence
 from ._typing import State
 from .ops._at_spikes import at_spikes
 
-# Below so many neurons it costs more to call a kernel than to write all that spikes may change. Measured with AVX2, where
-# the compiler makes masked stores of that, which are slow on AMD's processors.
+# Below so many neurons it costs more to call a kernel than to write all that spikes may change. Measured with AVX2,
+# where the compiler makes masked stores of that, which are slow on AMD's processors.
 _WORTH_A_CALL = 500
 
 
