@@ -24,6 +24,7 @@ def _same(a, b):
     return len(arrays[0]) == len(arrays[1]) and all(np.array_equal(x, y) for x, y in zip(*arrays, strict=True))
 
 
+@pytest.mark.slow
 def test_demo_in_its_small_version(capsys, tmp_path):
     pytest.importorskip("nitime")
     out = tmp_path / "demo"

@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = sorted(path.stem for path in (ROOT / "tests").glob("*_fuzz.cc"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_loops_under_sanitisers(name, tmp_path):
@@ -26,6 +27,7 @@ def test_loops_under_sanitisers(name, tmp_path):
     assert run.stdout == "ok\n", run.stdout + run.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 def test_threads_do_not_race(tmp_path):
     program = tmp_path / "fuzz"
