@@ -18,13 +18,13 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Most of the suite's time is XLA's: it compiles a program or more for every test, most of which run for milliseconds.
-QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+QUICK = ("xla_backend_optimization_level=0", "xla_cpu_use_fusion_emitters=false", "xla_cpu_parallel_codegen_split_count=1")
 
 
 def pytest_configure(config):
     """The fast tests have machine code that is made quickly; the slow ones, and what is timed, XLA's defaults."""
     if config.option.markexpr == "not slow":
-        os.environ["XLA_FLAGS"] += " " + QUICK
+        os.environ["XLA_FLAGS"] += "".join(f" --{flag}" for flag in QUICK)
 
 
 @pytest.fixture
