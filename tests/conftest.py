@@ -18,7 +18,11 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Most of the suite's time is XLA's: it compiles a program or more for every test, most of which run for milliseconds.
-QUICK = ("xla_backend_optimization_level=0", "xla_cpu_use_fusion_emitters=false", "xla_cpu_parallel_codegen_split_count=1")
+QUICK = [
+    "xla_backend_optimization_level=0",
+    "xla_cpu_use_fusion_emitters=false",
+    "xla_cpu_parallel_codegen_split_count=1",
+]
 
 
 def pytest_configure(config):
