@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax._src.core import trace_state_clean
-from jax.core import ShapedArray as ShapedArray, Tracer
+from jax.core import ShapedArray as ShapedArray, Tracer, eval_context
 from jax.extend.backend import get_backend
 from jax.extend.core import Literal, Primitive as Primitive, jaxpr_as_fun as jaxpr_as_fun
 from jax.interpreters import ad, batching, mlir, partial_eval, xla
@@ -25,6 +25,19 @@ def is_traced(x: Any) -> bool:
 def is_outermost() -> bool:
     """Whether no transformation is under way: what is called now is run, not traced."""
     return trace_state_clean()
+
+
+def at_once(f: Callable[..., Any], *args: Any) -> Any:
+    """`f(*args)`, computed now instead of by the program that is being traced, if it has nothing to do with that.
+
+    A program takes a long time to compile, and what is computed now has been compiled before, as often as not.
+    """
+    if is_outermost() or any(is_traced(x) for x in jax.tree.leaves(args)):
+        return f(*args)
+    if any(is_traced(x) for x in jax.make_jaxpr(f)(*args).consts):  # `f` itself holds something that is being traced
+        return f(*args)
+    with eval_context():
+        return f(*args)
 
 
 def is_cuda() -> bool:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from . import ops
 from ._bundle import Synapses, bundled, grouped, part, synapses, with_delays
+from ._compat import at_once
 from ._dynamics import AbstractDelayed, AbstractNode, AbstractRule, Past
 from ._population import Population, PopulationState
 from ._projection import Fused, Projection
@@ -183,11 +184,8 @@ class Network(AbstractNode):
         return self.populations[population].read(state.populations[population], variable)
 
     def init(self, *, dt, key=None):
-        keys = (
-            {}
-            if key is None
-            else dict(zip(self.populations, jax.random.split(key, len(self.populations)), strict=True))
-        )
+        split = lambda key: list(jax.random.split(key, len(self.populations)))
+        keys = {} if key is None else dict(zip(self.populations, at_once(split, key), strict=True))
         populations = {name: p.init(dt=dt, key=keys.get(name)) for name, p in self.populations.items()}
         longest: dict[str, int] = {}
         late: set[str] = set()  # populations with synapses that differ in delay

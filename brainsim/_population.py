@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import lineax
 from jaxtyping import Array, Bool, Float, Int
 
-from ._compat import is_outermost
+from ._compat import at_once, is_outermost
 from ._dynamics import AbstractNeuron, AbstractNode, AbstractReceptor
 from ._solver import Exact, ExponentialEuler, Prepared, structure
 from ._surrogate import AbstractCompactSurrogate
@@ -153,11 +153,11 @@ class Population(AbstractNode):
             if draws or self.noise:
                 raise ValueError("a population with noise or random initial values needs a key: simulate(..., key=...)")
         else:
-            key, draw = _keys(key, len(self.initial))
+            key, draw = at_once(lambda key: _keys(key, len(self.initial)), key)
         y = _rest(self.neuron, self.receptors, self.n) if is_outermost() else self._rest()
         start = {}
         for i, (name, value) in enumerate(self.initial.items()):
-            value = value(draw[i], self.n) if callable(value) else value
+            value = at_once(lambda key, value=value: value(key, self.n), draw[i]) if callable(value) else value
             start[name] = jnp.broadcast_to(as_float(value), (self.n,)).astype(get(y.neuron, name).dtype)
         refractory = jnp.zeros(self.n, jnp.int32)
         return PopulationState(put(y.neuron, **start), y.receptors, refractory, key if self.noise else None)

@@ -145,3 +145,30 @@ def test_integers_and_keys_pass_through(x32):
     (value, count), slope = jax.jit(jax.value_and_grad(f, has_aux=True))(2.0, 3)
     assert_close((value, count), f(2.0, 3))
     assert np.isfinite(slope) and slope != 0
+
+
+def cells(spread):
+    """Cells whose voltages start at random, and what they start from."""
+    return bs.Population(50, bs.LIF(), initial=dict(v=lambda key, n: -65.0 + spread * jax.random.normal(key, (n,))))
+
+
+def test_initial_values_are_drawn_before_a_program_is_made(x32):
+    """Where nothing that is being traced has to do with them; and they are the same ones in any case."""
+    net = bs.Network(dict(E=cells(2.0), I=cells(3.0)))
+    start = lambda key: bs.simulate(net, DT, DT, key=key, record=dict(v="E.v", w="I.v")).records
+    key = jax.random.key(5)
+    expected = start(key)
+    for one in (jax.jit(lambda: start(key)), lambda: jax.jit(start)(key), lambda: jax.jit(jax.vmap(start))(key[None])):
+        assert_close(jax.tree.map(lambda x: x.reshape(1, 50), one()), expected)
+    assert "random_bits" not in program(lambda: start(key))
+    assert "random_bits" in program(start, key)
+
+
+def test_initial_values_may_be_differentiated(x64):
+    """A function that draws them may hold what is being traced."""
+    key = jax.random.key(5)
+    drawn = jax.random.normal(jax.random.fold_in(jax.random.split(key)[1], 0), (50,))
+    first = lambda spread: cells(spread).init(dt=DT, key=key).neuron.v.sum()
+    for f in (first, jax.jit(first)):
+        assert_close(jax.grad(f)(2.0), drawn.sum())
+    assert_close(jax.jit(jax.vmap(first))(jnp.asarray([1.0, 2.0])), jnp.stack([first(1.0), first(2.0)]))
