@@ -46,6 +46,8 @@ def main() -> None:
     def rates(w, record):
         varied = bs.with_params(net, {f"E->{post}.exc.connect.weight": w for post in "EI"})
         run = bs.simulate(varied, args.duration, model.dt, inputs, dict(spikes=record), solver=solver, key=key)
+        if run.spikes["E"].ndim == 2:
+            return jnp.stack([bs.rate(run.spikes[name], model.dt).mean() for name in "EI"])
         counts = [run.spikes[name].sum(dtype=jnp.int32) for name in "EI"]
         return jnp.stack([n / (net.sizes[name] * args.duration * 1e-3) for name, n in zip("EI", counts, strict=True)])
 

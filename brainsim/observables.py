@@ -1,5 +1,6 @@
 """Statistics of spike trains and traces: arrays in, arrays out."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
@@ -56,8 +57,16 @@ def rate(spikes: Float[Array, "steps n"] | Spikes, dt: float | None = None) -> F
     if isinstance(spikes, Spikes):
         return counts(spikes) / (spikes.length * spikes.dt * 1e-3)
     spikes, dt = jnp.asarray(spikes), _needed(dt)
-    total = spikes.sum(0, dtype=jnp.result_type(float))
+    floating = jnp.issubdtype(spikes.dtype, jnp.floating)
+    total = spikes.sum(0, dtype=jnp.result_type(float)) if floating else _sum_of_rows(spikes)
     return total / (spikes.shape[0] * dt * 1e-3)
+
+
+@jax.jit
+def _sum_of_rows(raster: Array) -> Array:
+    """The sum over steps. XLA's own sum of whole numbers and truth values takes up to 20 times as long on a CPU."""
+    add = lambda total, row: (total + row.astype(total.dtype), None)
+    return jax.lax.scan(add, jnp.zeros(raster.shape[1:], jnp.result_type(float)), raster)[0]
 
 
 def _needed(dt: float | None) -> float:

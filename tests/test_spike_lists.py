@@ -206,3 +206,15 @@ def _loop(text):
     bodies = [part for part in text.split("\n\n") if "brainsim_append_events" in part]
     assert len(bodies) == 1
     return "\n".join(line for line in bodies[0].splitlines() if "7778" in line)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 3), (5, 0), (300, 40)])
+def test_rates_are_the_same_whatever_a_raster_is_made_of(shape, precision):
+    raster = np.random.default_rng(1).random(shape) < 0.3
+    expected = raster.mean(0) * 1e3 / 0.1
+    for dtype in (bool, np.int8, np.int32, np.float32):
+        rates = bs.rate(jnp.asarray(raster, dtype), 0.1)
+        assert rates.dtype == jnp.result_type(float)
+        assert_close(rates, expected.astype(rates.dtype))
+        many = jax.jit(jax.vmap(lambda x: bs.rate(x, 0.1)))(jnp.asarray([raster, ~raster], dtype))
+        assert_close(many, np.stack([expected, 1e4 - expected]).astype(rates.dtype))
