@@ -1,18 +1,21 @@
-"""What ``brainsim info`` says: versions, devices, and what computes the event-driven operators."""
+"""What ``brainsim info`` says: versions, devices, what is there, what is not, and the command that adds it."""
 
 import importlib.metadata
 import inspect
 import platform
 from typing import Any
 
-_PACKAGES = ("brainsim", "jax", "jaxlib", "equinox", "diffrax", "optax", "numpy")
-_PLAIN = ("procedural_delays", "procedural_synapses")  # operators without a compiled kernel
+from ._version import __version__
+
+_PACKAGES = ("jax", "jaxlib", "equinox", "diffrax", "optax", "numpy")
+_PLAIN = ("procedural_delays", "procedural_synapses")  # operators that are quick without a compiled kernel
 _OPTIONAL = {"matplotlib": "plot", "pynwb": "io", "zarr": "io", "nitime": "demo"}
 
 
 def versions() -> dict[str, str]:
     """Versions of brainsim, of Python and of the packages that results depend on."""
-    return {name: _version(name) or "not installed" for name in _PACKAGES} | {"python": platform.python_version()}
+    found = {name: _version(name) or "not installed" for name in _PACKAGES}
+    return {"brainsim": __version__} | found | {"python": platform.python_version()}
 
 
 def backend() -> dict[str, Any]:
@@ -47,27 +50,28 @@ def machine() -> str:
 
 def info() -> dict[str, Any]:
     """All of it, as a dict for JSON."""
-    return {
+    from ._parts import kernels, optional
+
+    found = {
         "versions": versions(),
         "machine": machine(),
         "backend": backend(),
         "optional": {name: _version(name) for name in _OPTIONAL},
     }
+    parts = [*kernels(found["backend"]["kernels"]), *optional(found["optional"], _OPTIONAL)]
+    return found | {"parts": [part._asdict() for part in parts]}
 
 
 def lines(found: dict[str, Any]) -> list[str]:
     """`info()` for people."""
-    meaning = {"ffi": "compiled C++ kernel", "cuda": "compiled CUDA kernel", "jax": "plain JAX"}
-    gpu = "built" if found["backend"]["cuda"] else "not built (no CUDA compiler): plain JAX there"
     back = found["backend"]
-    text = [f"{name:<10} {version}" for name, version in found["versions"].items()]
-    text += ["", f"{'machine':<10} {found['machine']}", f"{'devices':<10} {', '.join(back['devices'])}"]
-    text += [f"{'precision':<10} {back['float']}", f"{'kernels':<10} {back['kernels']}"]
-    text += [f"{'for GPUs':<10} {gpu}"]
-    text += [f"  {name:<20} {meaning.get(kind, kind)}" for name, kind in back["operators"].items()]
-    text += [""]
-    for name, version in found["optional"].items():
-        text.append(f"{name:<10} {version or f'''not installed (pip install 'brainsim[{_OPTIONAL[name]}]')'''}")
+    text = [f"{name:<14} {version}" for name, version in found["versions"].items()]
+    text += ["", f"{'machine':<14} {found['machine']}", f"{'devices':<14} {', '.join(back['devices'])}"]
+    text += [f"{'precision':<14} {back['float']}", ""]
+    for part in found["parts"]:
+        text.append(f"{part['name']:<14} {part['says']}")
+        if part["add"]:
+            text.append(f"{'':<14} to add: {part['add']}")
     return text
 
 

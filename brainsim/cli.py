@@ -1,4 +1,4 @@
-"""The command line: ``brainsim info``, ``brainsim demo``, ``brainsim fit``.
+"""The command line: ``brainsim info``, ``brainsim demo``, ``brainsim fit``, ``brainsim --version``.
 
 What a user got wrong is one line on stderr and exit code 2; an interrupt is one line and exit code 130. Set
 ``BRAINSIM_TRACEBACK=1`` to see where an error came from.
@@ -10,6 +10,8 @@ import sys
 import warnings
 from collections.abc import Sequence
 from typing import NoReturn
+
+from ._version import __version__
 
 # Heavy modules (jax, matplotlib, the demo) are imported inside the commands, so that --help answers at once.
 
@@ -54,9 +56,10 @@ def _one_line(error: object) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="brainsim", description="brainsim: a differentiable brain simulator.")
+    parser.add_argument("--version", action="version", version=f"brainsim {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="{info,demo,fit}", parser_class=_Parser)
 
-    info = commands.add_parser("info", help="versions, devices and which kernels run")
+    info = commands.add_parser("info", help="versions, devices, what is there, and how to add what is not")
     info.add_argument("--json", action="store_true", help="print JSON")
     info.set_defaults(run=_info)
 

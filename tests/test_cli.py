@@ -35,12 +35,17 @@ def _refuses(capsys, *argv: str, words: tuple[str, ...] = ()) -> None:
 # ---------------------------------------------------------------------------------------------------- info
 
 
-def test_info_says_what_runs(capsys):
+def test_info_says_what_is_there(capsys):
     code, out, err = _run(capsys, "info")
     assert code == 0 and err == ""
-    for name in ("brainsim", "jax", "jaxlib", "equinox", "diffrax", "numpy", "python", "devices", "kernels"):
+    for name in ("brainsim", "jax", "jaxlib", "equinox", "diffrax", "numpy", "python", "devices"):
         assert re.search(rf"^{name} +\S", out, re.M), name
-    assert re.search(r"^  csr_matvec +(compiled C\+\+ kernel|plain JAX)$", out, re.M)
+    for name in ("CPU kernels", "GPU kernels", "figures", "NWB files", "runs on disk", "the demo"):
+        assert re.search(rf"^{name} +(not )?there", out, re.M), name
+    there = brainsim.ops.backend() == "ffi"
+    assert ("CPU kernels    there: compiled C++" in out) == there
+    if there:  # nothing to worry about: no other word for it
+        assert "ffi" not in out and "plain JAX" not in out.split("GPU kernels")[0]
 
 
 def test_info_as_json_agrees_with_the_library(capsys):

@@ -4,6 +4,7 @@ What runs is every line of a kernel, thread after thread; races, and the device 
 """
 
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from emulated import ROOT, SOURCES, built, register
 from tolerances import assert_close
 
 import brainsim as bs
-from brainsim import _compat, _info
+from brainsim import _compat, _info, _parts
 from brainsim.ops import (
     _dense,
     _library,
@@ -195,15 +196,19 @@ def test_a_library_for_gpus_of_another_version(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("version, there, said", [
-    ("PJRT C API\ncuda 13000", True, "compiled CUDA kernel"),
-    ("PJRT C API\ncuda 13000", False, "plain JAX"),
-    ("PJRT C API\nrocm 60000", True, "plain JAX"),
+    ("PJRT C API\ncuda 13000", True, "there: compiled CUDA"),
+    ("PJRT C API\ncuda 13000", False, "not there: GPUs run plain JAX"),
+    ("PJRT C API\nrocm 60000", True, "there, but this machine has no NVIDIA GPU"),
 ])  # fmt: skip
 def test_info_on_a_gpu(version, there, said, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     monkeypatch.setattr(_compat, "get_backend", lambda: types.SimpleNamespace(platform_version=version))
     monkeypatch.setattr(_library, "load_cuda", lambda: there)
-    assert f"  csr_matvec           {said}" in _info.lines(_info.info())
+    monkeypatch.setattr(_library, "cuda_library", lambda: pathlib.Path("library") if there else None)
+    monkeypatch.setattr(_parts, "has_gpu", lambda: "cuda" in version)
+    text = _info.lines(_info.info())
+    assert any(line.startswith(f"GPU kernels    {said}") for line in text), text
+    assert there or any("BRAINSIM_CUDA=ON" in line for line in text)
 
 
 # ---- the CUDA compiler

@@ -7,7 +7,7 @@ ROOT = Path(__file__).resolve().parent.parent / "brainsim"
 
 # From the top down; names on one line are peers, which may not import each other. Inside a package anything goes.
 LAYERS = [
-    ["_typing", "_compat", "_output", "_progress", "plotting"],
+    ["_typing", "_compat", "_output", "_progress", "_version", "plotting"],
     ["_spikes", "_differentiated"],
     ["_parameters", "observables"],
     ["ops"],
@@ -30,7 +30,8 @@ LAYERS = [
     ["losses"],
     ["fitting", "sweeping", "running"],
     ["io"],
-    ["_info", "_pages"],
+    ["_parts", "_pages"],
+    ["_info"],
     ["_demo"],
     ["_fit_command"],
     ["cli"],
