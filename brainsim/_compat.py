@@ -118,9 +118,9 @@ def _batch_elementwise(primitive: Primitive, operands: Sequence[Any], dims: Sequ
 def define_dce(primitive: Primitive, rule: Callable[..., tuple[list[bool], Any]]) -> None:
     """What is left of an equation of `primitive` if some results are not used: `rule(used, equation)`.
 
-    It returns which operands are used, and the new equation, or None.
+    It returns which operands are used, and the new equation, or None. JAX 0.12 tells a rule more, before the equation.
     """
-    partial_eval.dce_rules[primitive] = rule
+    partial_eval.dce_rules[primitive] = lambda used, *rest: rule(used, rest[-1])
 
 
 def is_literal(atom: Any) -> bool:

@@ -13,6 +13,7 @@ os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_p
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+from xla_flags import known_flags  # noqa: E402
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -27,8 +28,8 @@ QUICK = [
 
 def pytest_configure(config):
     """The fast tests have machine code that is made quickly; the slow ones, and what is timed, XLA's defaults."""
-    if config.option.markexpr == "not slow":
-        os.environ["XLA_FLAGS"] += "".join(f" --{flag}" for flag in QUICK)
+    if config.option.markexpr == "not slow" and not hasattr(config, "workerinput"):  # workers inherit the environment
+        os.environ["XLA_FLAGS"] += "".join(f" --{flag}" for flag in known_flags(QUICK, getattr(config, "cache", None)))
 
 
 @pytest.fixture
