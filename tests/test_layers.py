@@ -7,6 +7,7 @@ ROOT = Path(__file__).resolve().parent.parent / "brainsim"
 
 # From the top down; names on one line are peers, which may not import each other. Inside a package anything goes.
 LAYERS = [
+    ["_text"],
     ["_typing", "_compat", "_output", "_progress", "_version", "plotting"],
     ["_spikes", "_differentiated"],
     ["_parameters", "observables"],

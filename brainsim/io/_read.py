@@ -3,12 +3,14 @@
 import os
 from pathlib import Path
 
+import numpy as np
+
+from ._limits import regular
 from ._nwb import read_nwb
 from ._recording import Recording, RecordingError
-from ._table import read_csv, read_npz, to_recording
+from ._table import TABLES, to_recording
 
-_TABLES = {".csv": read_csv, ".tsv": read_csv, ".txt": read_csv, ".npz": read_npz}
-_FORMATS = (".nwb", *_TABLES)
+_FORMATS = (".nwb", *TABLES)
 
 
 def read_recording(
@@ -60,23 +62,17 @@ def read_recording(
     Rübel et al. (2022), eLife 11:e78362, describe the NWB format.
     """
     path = Path(path)
-    if not path.exists():
-        raise RecordingError(f"{path}: no such file")
-    if not path.is_file():
-        raise RecordingError(f"{path}: not a file")
+    regular(path)
     given = dict(sweep=sweep, unit=unit, spikes=spikes, stimulus=stimulus, voltage=voltage, dt=dt, duration=duration)
     suffix = path.suffix.lower()
-    if suffix == ".nwb":
-        _refuse(path, given, ("spikes", "voltage", "dt"))
-        return read_nwb(path, sweep=sweep, unit=unit, stimulus=stimulus, duration=duration)
-    if suffix not in _TABLES:
+    if suffix not in _FORMATS:
         raise RecordingError(f"{path}: cannot read '{path.suffix}' files; available are {', '.join(_FORMATS)}")
-    _refuse(path, given, ("sweep", "unit"))
-    columns, notes = _TABLES[suffix](path)
-    other = None if spikes is None else Path(spikes)
-    return to_recording(
-        path, columns, notes, spikes=other, stimulus=stimulus, voltage=voltage, dt=dt, duration=duration
-    )
+    _refuse(path, given, ("spikes", "voltage", "dt") if suffix == ".nwb" else ("sweep", "unit"))
+    with np.errstate(all="ignore"):  # numbers beyond all bounds become infinite, and that is refused
+        if suffix == ".nwb":
+            return read_nwb(path, sweep=sweep, unit=unit, stimulus=stimulus, duration=duration)
+        columns, other = TABLES[suffix](path), None if spikes is None else Path(spikes)
+        return to_recording(path, columns, spikes=other, stimulus=stimulus, voltage=voltage, dt=dt, duration=duration)
 
 
 def _refuse(path: Path, given: dict, names: tuple[str, ...]) -> None:

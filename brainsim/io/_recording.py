@@ -5,9 +5,20 @@ from typing import Any, Self, final
 
 import numpy as np
 
+from .._text import printable
+
 
 class RecordingError(ValueError):
-    """A recording that cannot be used: the message is one line that says what was given and what is possible."""
+    """A recording that cannot be used: the message is one line that says what was given and what is possible.
+
+    Names out of files are in it as they can be shown: control characters are written as escapes.
+    """
+
+    def __init__(self, message: str):
+        ValueError.__init__(self, printable(message, 2000))
+
+
+_FINEST = 1e-9  # ms
 
 
 @final
@@ -67,6 +78,7 @@ class Recording:
         if not sampled and freeze["spike_times"] is None:
             raise RecordingError("nothing was recorded: give at least one of stimulus, voltage, spike_times")
         freeze["duration"] = _duration(dt, sampled, self.duration)
+        _check_clock(dt, freeze["t0"], freeze["duration"])
         if freeze["spike_times"] is not None:
             _check_spikes(freeze["spike_times"], freeze["t0"], freeze["duration"])
         for name, value in freeze.items():
@@ -146,10 +158,14 @@ class Recording:
 
     def __repr__(self) -> str:
         parts = [f"{self.duration:g} ms at dt {self.dt:g} ms"]
-        parts += [f"stimulus '{self.stimulus_name}' in {self.stimulus_unit}"] if self.stimulus is not None else []
+        parts += (
+            [f"stimulus '{printable(self.stimulus_name, 60)}' in {self.stimulus_unit}"]
+            if self.stimulus is not None
+            else []
+        )
         parts += ["voltage in mV"] if self.voltage is not None else []
         parts += [f"{len(self.spike_times)} spikes"] if self.spike_times is not None else []
-        return f"Recording({', '.join(parts)}{f'; {self.source}' if self.source else ''})"
+        return f"Recording({', '.join(parts)}{f'; {printable(self.source, 200)}' if self.source else ''})"
 
 
 def _number(name: str, value) -> float:
@@ -196,6 +212,14 @@ def _duration(dt: float, sampled: dict[str, np.ndarray], duration: float | None)
                 f"{n} ({n * dt:g} ms) at dt {dt:g} ms"
             )
     return n * dt
+
+
+def _check_clock(dt: float, t0: float, duration: float) -> None:
+    end = max(abs(t0), abs(t0 + duration))
+    if not _FINEST <= dt <= 1 / _FINEST:
+        raise RecordingError(f"dt must lie between {_FINEST:g} and {1 / _FINEST:g} ms; got {dt:g} ms")
+    if not np.spacing(end) <= 0.01 * dt:
+        raise RecordingError(f"at {end:g} ms, 64-bit numbers cannot tell steps of {dt:g} ms apart: check t0, duration")
 
 
 def _check_spikes(times: np.ndarray, t0: float, duration: float) -> None:

@@ -112,4 +112,6 @@ def convert(values: np.ndarray, unit: str, allowed: dict[str, tuple[str, float]]
     target, factor = allowed[unit]
     # dividing by 1000 is correctly rounded, multiplying by 0.001 is not
     values = np.asarray(values, float)
-    return (values * factor if factor >= 1 else values / round(1 / factor)), target
+    if factor == 1:
+        return values, target
+    return (values * factor if factor > 1 else values / round(1 / factor)), target

@@ -7,6 +7,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from ._limits import FACTOR, FREE
 from ._recording import Recording, RecordingError
 from ._units import header_unit
 
@@ -48,6 +49,9 @@ def write_recording(recording: Recording, path: str | os.PathLike, *, overwrite:
         if path.suffix == ".npz":
             with open(partial, "wb") as file:
                 np.savez_compressed(file, **_arrays(recording))
+            if 8 * recording.n > max(FREE, FACTOR * partial.stat().st_size):  # no reader should unpack that much
+                with open(partial, "wb") as file:
+                    np.savez(file, **_arrays(recording))
         else:
             with open(partial, "w", newline="", encoding="utf-8") as file:
                 _write_csv(recording, file)

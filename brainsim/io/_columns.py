@@ -1,0 +1,24 @@
+"""A file as named columns, of which only those asked for are read."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Columns(NamedTuple):
+    """The names of the columns, the remarks beside them, and a function that reads some of them, as they are stored."""
+
+    names: Sequence[str]
+    notes: dict[str, str]
+    read: Callable[[Sequence[str]], dict[str, np.ndarray]]
+
+
+# What is read of a file's texts: those that `write_recording` writes.
+NOTES = ("dt_ms", "t0_ms", "duration_ms", "stimulus_name", "source")
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """Names for a message, the first of them if there are many."""
+    more = f", ... {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(f"'{name[:60]}'" for name in names[:most]) + more or "none"
