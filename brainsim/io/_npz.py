@@ -9,6 +9,7 @@ from typing import IO, Any, TypeVar
 
 import numpy as np
 
+from .._text import printable
 from ._columns import NOTES, Columns
 from ._limits import affordable
 from ._recording import RecordingError
@@ -67,7 +68,7 @@ def _try(path: Path, read: Callable[[], _T]) -> _T:
     except Exception as error:
         said = " ".join(str(error).split()) or type(error).__name__
         raise RecordingError(
-            f"{path}: not a readable npz file of plain arrays (corrupt, or it holds objects): {said[:120]}"
+            f"{path}: not a readable npz file of plain arrays (corrupt, or it holds objects): {printable(said, 160)}"
         ) from None
 
 

@@ -32,21 +32,26 @@ def read_recording(
     its CurrentClampStimulusSeries, with their conversion factors and offsets) and one unit of its units table.
     Times in s, ms or us, voltages in V, mV or uV and currents in A, uA, nA or pA are converted.
 
+    Which stimulus belongs to a sweep of an NWB file says its table of intracellular recordings, else the sweep number,
+    else electrode and overlap in time. A sweep without a stimulus has none; where several may be its own, that is an
+    error. Nothing is read from other files that a file names, and no code is run.
+
     **Arguments**
 
     - `path`: the file.
     - `sweep`: NWB: number or name of the sweep, needed if there are several.
     - `unit`: NWB: id of the unit in the units table, needed if there are several.
     - `spikes`: tables: another file with the spike times (a column ``spike_time_ms``).
-    - `stimulus`: tables: which column, if the names do not say it; NWB without sweeps: which stimulus series.
+    - `stimulus`: which column of a table, or which stimulus of an NWB file, if the file does not say it.
     - `voltage`: tables: which column, if the names do not say it.
     - `dt`: ms, for a table without times.
     - `duration`: ms, for a file with spike times alone.
 
     **Returns** a `Recording`.
 
-    **Raises** `RecordingError` (a ValueError), one line: no such file, unreadable, unknown or missing unit, NaN,
-    time base not uniform, several sweeps, and what `Recording` refuses.
+    **Raises** `RecordingError` (a ValueError), one line, whatever the file holds: no such file, unreadable, unknown or
+    missing unit, NaN, time base not uniform, several sweeps, data in other files, numbers that take more than 256 MiB
+    and four times the size of the file, and what `Recording` refuses.
 
     ```python
     >>> import tempfile, pathlib
