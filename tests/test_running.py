@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import brainsim as bs
-from brainsim.running import _sink
 
 xr = pytest.importorskip("xarray")
 zarr = pytest.importorskip("zarr")
@@ -122,47 +121,6 @@ def test_a_list_grows_until_no_spike_is_lost():
     assert run["some"].dims == ("time", "axis_1") and run["some"].shape == (600, 1)
     assert run.spikes.raster().sum() > 30 and not run.spikes.overflow
     np.testing.assert_array_equal(run.spikes.raster(), run["raster"].raster())
-
-
-class Crash(Exception):
-    pass
-
-
-def test_a_crash_anywhere_is_resumed_with_the_same_bits(whole, tmp_path, monkeypatch):
-    """After the rows of a chunk and before its checkpoint; or in the middle of the rows; again and again."""
-    out, append, save = tmp_path / "run", _sink.DiskStore.append, _sink.save
-    rng, left, crashes = np.random.default_rng(0), [4], 0
-
-    def torn(self, table, columns):
-        left[0] -= 1
-        if left[0] == 0:
-            part = {name: x[: len(x) // 2] for name, x in list(columns.items())[:1]}
-            append(self, table, part)
-            raise Crash
-        append(self, table, columns)
-
-    def torn_save(folder, progress, state):
-        left[0] -= 1
-        if left[0] == 0:
-            raise Crash
-        save(folder, progress, state)
-
-    monkeypatch.setattr(_sink.DiskStore, "append", torn)
-    monkeypatch.setattr(_sink, "save", torn_save)
-    while True:
-        try:
-            run = bs.run(model(), **settings(), out=out, chunk=5.0, resume=True)
-            break
-        except Crash:
-            crashes += 1
-            left[0] = int(rng.integers(9, 18))
-            if out.exists():
-                part = bs.open_run(out)
-                assert not part.complete and len(part.times("v")) == part.done
-                np.testing.assert_array_equal(part["v"].values, whole["v"][: part.done])
-    assert crashes > 2
-    assert_same(run, whole)
-    assert_same(bs.open_run(out), whole)
 
 
 CHILD = """

@@ -1,12 +1,13 @@
 """What a run records, as tables: one for each leaf of each record, with named columns and units."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from .._dynamics import AbstractNode
+from .._fingerprint import named
 from .._record import Record, Result
 from .._spikes import Spikes
 
@@ -75,12 +76,60 @@ def tables(node: AbstractNode, records: Mapping[str, Record], result: Result, un
     return found
 
 
+_TYPES = ("bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)))
+_TYPES += ("float16", "float32", "float64", "complex64", "complex128")
+
+
+def check_record(name: str) -> None:
+    """`ValueError` for a name that a record on disk cannot have."""
+    if name in RESERVED or _odd(name):
+        raise ValueError(f"{name!r} cannot name a record on disk; no slash, not {', '.join(RESERVED)}")
+
+
+def _odd(name: str) -> bool:
+    """Whether a name cannot be that of a folder everywhere, or means something to zarr."""
+    return not name or bool(re.search(r"[\0/\\]", name)) or name.startswith((".", "__"))
+
+
+def check_storable(table: Table) -> None:
+    """`ValueError` for a table that has no place on disk: a name that is none of a folder, or a type of its own."""
+    check_record(table.record)
+    if table.part and _odd(table.part):
+        raise ValueError(
+            f"record {table.record!r}: {table.part!r} cannot name a part on disk; no slash, no dot in front"
+        )
+    if table.dtype not in _TYPES:
+        raise ValueError(f"record {table.path!r}: {table.dtype} cannot be stored; give it a dtype: {', '.join(_TYPES)}")
+
+
+def read_table(given: Mapping[str, Any]) -> Table:
+    """A table from `Table._asdict()` as JSON has it.
+
+    **Raises:** `ValueError` for what is none.
+    """
+    whole = lambda x: type(x) is int and 0 <= x < 2**31
+    try:
+        table = Table(**{**given, **{k: tuple(given[k]) for k in ("shape", "neurons") if given[k] is not None}})
+        texts = [table.record, table.part, table.unit, table.dtype]
+        numbers = [table.every, table.n, *table.shape, *(table.neurons or ())]
+        right = all(isinstance(x, str) for x in texts) and all(whole(x) for x in numbers) and table.every
+        if not right or type(table.spikes) is not bool:
+            raise ValueError(table)
+        if not table.spikes and table.n and table.shape != (table.n,):
+            raise ValueError(table)
+        if table.neurons is not None and len(table.neurons) != table.n:
+            raise ValueError(table)
+    except (TypeError, KeyError) as error:
+        raise ValueError(error) from None
+    check_storable(table)
+    return table
+
+
 def parts(record: Record, value: Any) -> dict[str, Any]:
     """The leaves of a record by name; a lone one has the name `""`."""
     if record.of_spikes:
         return value if isinstance(value, dict) else {"": value}
-    leaves = jax.tree_util.tree_leaves_with_path(value)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): x for path, x in leaves}
+    return named(value)
 
 
 def rows(table: Table, value: Any, k: int, dt: float) -> dict[str, np.ndarray]:

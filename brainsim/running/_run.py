@@ -17,11 +17,11 @@ from .._dynamics import AbstractNode
 from .._progress import Progress, progress_bar
 from .._projection import whole
 from .._record import Record
+from .._resumable import asked_for
 from .._simulate import named_inputs, named_records, started
-from ._checkpoint import load
+from ._open import open_store
 from ._result import Run
 from ._sink import Job, Sink
-from ._store import DiskStore, described
 
 _BYTES = 2**28  # of what a chunk records, by default
 _STEPS = 1000  # in a chunk, by default and at least
@@ -36,7 +36,7 @@ def run(
     *,
     out: str | os.PathLike | None = None,
     chunk: float | None = None,
-    resume: bool = False,
+    resume: bool | str = False,
     overwrite: bool = False,
     units: Mapping[str, str] | None = None,
     progress: Progress = True,
@@ -53,10 +53,12 @@ def run(
 
     - `out`: a folder that shall appear, with the zarr store `records.zarr`, which has a group for each record and which
       xarray reads; default none, records stay in memory. After every chunk the state is saved in the folder, too.
+      What is saved outlasts a power loss. While a process writes there, another one gets an error.
     - `chunk`: ms to simulate between writes; default a twentieth of the run, as far as memory allows. It is rounded up
       to two steps and to a multiple of the longest `every`, and does not change the result.
     - `resume`: continue what is in `out` after a crash, or up to a longer duration, with the same bits as an
-      uninterrupted run. If there is nothing, start.
+      uninterrupted run. If there is nothing, start. `"anyway"`: also on another machine or with other versions, which
+      may change last bits.
     - `overwrite`: replace a run that is in `out`.
     - `units`: of records, e.g. `dict(g="nS")`; membrane potentials, named v, have mV by themselves.
     - `progress`: `True` for a bar in a terminal, `False`, or a function that is called with (done, total) steps.
@@ -64,8 +66,9 @@ def run(
     **Returns:** a `Run`. Ctrl-C ends a run after the chunk it is in. What is on disk can be resumed then, and
     `KeyboardInterrupt` goes on; without `out`, the part that was run is returned, with a warning.
 
-    **Raises:** `ValueError`, in one line: what `simulate` refuses; `out` exists; another model, time step, inputs or
-    records than in the run to be resumed; a call inside of `jit` and the like.
+    **Raises:** `ValueError`, in one line: what `simulate` refuses; `out` exists; another model, time step, inputs,
+    records, units, machine or versions than in the run to be resumed; a call inside of `jit` and the like. `OSError`,
+    in one line, if the disk is full or `out` disappears: what was run by then can be resumed.
 
     ```python
     >>> import brainsim as bs, tempfile, pathlib
@@ -86,15 +89,13 @@ def run(
     records = named_records(node, record)
     if unknown := [name for name in units or {} if name not in records]:
         raise ValueError(f"units for unknown record {unknown[0]!r}; available: {', '.join(records)}")
-    path = None if out is None else Path(out)
-    if path is None and (resume or overwrite):
-        raise ValueError("resume and overwrite are about a run on disk: give out=PATH")
+    path, continued = asked_for(out, resume, overwrite)
     longest = max((r.every for r in records.values()), default=1)
     least = max(longest, 2)  # of a loop of a single step XLA would make another program
     size = max(-(-_chunk(node, steps, dt, chunk, records) // longest) * longest, least)
     job = Job(node, dt, steps, given, records, started(node, dt, state, key), solver, dict(units or {}))
-    sink = Sink(job, path, resume=resume, overwrite=overwrite)
-    with _interrupts() as interrupted, progress_bar(progress, steps, "run") as update:
+    sink = Sink(job, path, resume=continued, overwrite=overwrite)
+    with contextlib.closing(sink), _interrupts() as interrupted, progress_bar(progress, steps, "run") as update:
         update(sink.done)
         while sink.done < steps and not interrupted.is_set():
             begun = time.perf_counter()
@@ -113,7 +114,7 @@ def run(
 def open_run(path: str | os.PathLike) -> Run:
     """The run in a folder that `run(out=...)` wrote, or is writing: what is complete by now.
 
-    **Raises:** `ValueError` if there is none.
+    **Raises:** `ValueError` if there is none, or if a file of it is missing, cut short or a link.
 
     ```python
     >>> import brainsim as bs, tempfile, pathlib
@@ -125,10 +126,9 @@ def open_run(path: str | os.PathLike) -> Run:
     ```
     """
     path = Path(path)
-    found, about = described(path)
-    progress, _ = load(path)
-    steps = progress.steps, about["steps"]
-    return Run(found, DiskStore(path), progress.rows, about["dt"], about["start"], *steps, path, None)
+    found = open_store(path)
+    progress = found.progress
+    return Run(found.tables, found.store, progress.rows, found.dt, found.start, progress.steps, progress.of, path, None)
 
 
 def _chunk(node: AbstractNode, steps: int, dt: float, chunk: float | None, records: dict[str, Record]) -> int:

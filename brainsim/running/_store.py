@@ -1,32 +1,30 @@
 """Where the tables of a run go: memory, or a zarr store on disk that xarray reads."""
 
 import json
-import os
-import secrets
-import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
+from .._durable import is_folder, make, write
+from ._column import MOST, Column, lazy
 from ._layout import Table
 
 if TYPE_CHECKING:
     import xarray as xr
 
 ZARR = "records.zarr"  # beside it lies the checkpoint, which is no part of a zarr hierarchy
-_EVENTS = 2**16  # spikes in a chunk of a column: 256 or 512 KiB
-_BYTES = 2**22  # of a chunk of a trace, at most
+_EVENTS = 2**16  # spikes in a block of a column: 256 or 512 KiB
 
 
 class AbstractStore(ABC):
     """Tables that grow."""
 
     @abstractmethod
-    def append(self, table: Table, columns: Mapping[str, np.ndarray]) -> None:
-        """Adds rows to a table."""
+    def append(self, added: Mapping[Table, Mapping[str, np.ndarray]]) -> None:
+        """Adds rows to tables: columns by name."""
 
     @abstractmethod
     def rows(self, tables: Iterable[Table]) -> dict[str, int]:
@@ -37,6 +35,16 @@ class AbstractStore(ABC):
         """The first rows of a table."""
 
 
+def _dataset(table: Table, column: Callable[[str], Any]) -> "xr.Dataset":
+    import xarray as xr
+
+    attrs = lambda name: {"units": unit} if (unit := table.units.get(name)) else {}
+    data = {name: (dims, column(name), attrs(name)) for name, dims in table.dims.items()}
+    if not table.spikes and table.n:
+        data["neuron"] = (("neuron",), table.numbers, {})
+    return xr.Dataset(data).set_coords("time" if not table.spikes else [])
+
+
 @final
 class MemoryStore(AbstractStore):
     """Tables in memory."""
@@ -44,129 +52,154 @@ class MemoryStore(AbstractStore):
     def __init__(self):
         self.columns: dict[str, list[Mapping[str, np.ndarray]]] = {}
 
-    def append(self, table, columns):
-        self.columns.setdefault(table.path, []).append(columns)
+    def append(self, added):
+        for table, columns in added.items():
+            self.columns.setdefault(table.path, []).append(columns)
 
     def rows(self, tables):
         return {table.path: sum(len(part["time"]) for part in self.columns[table.path]) for table in tables}
 
     def read(self, table, rows):
-        import xarray as xr
-
         parts = self.columns[table.path]
         if len(parts) > 1:  # joined once
             parts[:] = [{name: np.concatenate([part[name] for part in parts]) for name in parts[0]}]
-        attrs = lambda name: {"units": unit} if (unit := table.units.get(name)) else {}
-        data = {name: (dims, parts[0][name][:rows], attrs(name)) for name, dims in table.dims.items()}
-        if not table.spikes and table.n:
-            data["neuron"] = (("neuron",), table.numbers, {})
-        return xr.Dataset(data).set_coords("time" if not table.spikes else [])
+        return _dataset(table, lambda name: parts[0][name][:rows])
 
 
 @final
 class DiskStore(AbstractStore):
-    """Tables in a zarr store, one group each: columns are arrays with named axes and units."""
+    """Tables in a zarr store, one group each: columns are arrays with named axes and units.
 
-    def __init__(self, folder: Path):
-        self.folder = folder / ZARR
-        self.group = zarr_package().open_group(self.folder, mode="r+")
-        self.arrays: dict[str, Any] = {}
+    zarr says what there is and other programs read it; here the files are read and written without it. What is there
+    follows from the tables: nothing that a store says about itself is believed, and no link in it is followed.
+    """
 
-    def _array(self, table: Table, name: str) -> Any:
-        path = f"{table.path}/{name}"
-        if path not in self.arrays:
-            self.arrays[path] = self.group[path]
-        return self.arrays[path]
+    def __init__(self, folder: Path, tables: Iterable[Table], lengths: Mapping[str, int]):
+        self.folder, self._identity = folder, identity(folder)
+        self._columns = {t.path: columns_of(folder, t, lengths[t.path]) for t in tables}
+        self._rows: dict[str, int] = {path: 0 for path in self._columns}
+        self._tails: dict[tuple[str, str], np.ndarray] = {}  # rows of the block that is not complete
+        self.sizes = {f"{path}/{name}": 0 for path, names in self._columns.items() for name in names}
+        self._headers: dict[str, bytes] = {}
 
-    def append(self, table, columns):
+    def check(self, rows: Mapping[str, int], sizes: Mapping[str, int]) -> None:
+        """`ValueError` unless what a checkpoint speaks of is there."""
+        for path, names in self._columns.items():
+            for name, column in names.items():
+                for folder in (column.folder, *column.folder.parents[: len(path.split("/")) + 1]):
+                    if not is_folder(folder):
+                        raise ValueError(f"{folder}: is not a folder of the run" + " (a link)" * folder.is_symlink())
+                column.check(rows[path], sizes[f"{path}/{name}"])
+
+    def begin(self, headers: Mapping[str, bytes]) -> None:
+        """Gets ready for the next rows; `headers` are those of `hierarchy`."""
+        self._headers = dict(headers)
+        for path, names in self._columns.items():
+            for name, column in names.items():
+                first = self._rows[path] // column.length * column.length
+                self._tails[path, name] = column.rows(range(first, self._rows[path]))
+
+    def resume(self, tables: list[Table], rows: Mapping[str, int], sizes: Mapping[str, int]) -> None:
+        """Goes on after the last checkpoint: what was written after it is dropped."""
+        self.check(rows, sizes)
+        self._rows, self.sizes = dict(rows), dict(sizes)
+        self.begin(hierarchy(tables, self._columns))
+        for path, names in self._columns.items():
+            for column in names.values():
+                column.drop(rows[path])
+        write((self.folder / ZARR / key, data) for key, data in self._headers.items())
+        self.append({t: {name: np.empty((0, *c.row)) for name, c in self._columns[t.path].items()} for t in tables})
+
+    def _header(self, column: Column, rows: int) -> tuple[Path, bytes]:
+        """The file that tells zarr how many rows there are."""
+        path = column.folder / "zarr.json"
+        header = json.loads(self._headers[path.relative_to(self.folder / ZARR).as_posix()])
+        return path, json.dumps(header | {"shape": [rows, *column.row]}, indent=2).encode()
+
+    def append(self, added):
+        write(file for table, columns in added.items() for file in self._files(table, columns))
+
+    def _files(self, table: Table, columns: Mapping[str, np.ndarray]) -> Iterator[tuple[Path, bytes]]:
+        """The files that change with rows that are added."""
+        rows = self._rows[table.path]
         for name, values in columns.items():
-            array = self._array(table, name)
-            before = array.shape[0]
-            array.resize((before + len(values), *array.shape[1:]))
-            array[before:] = values
+            column, key = self._columns[table.path][name], f"{table.path}/{name}"
+            tail = self._tails[table.path, name]
+            values = np.concatenate([tail, values.astype(column.dtype, copy=False)])
+            complete = len(values) // column.length
+            for i, (path, data) in enumerate(column.files(rows - len(tail), values)):
+                self.sizes[key] += len(data) * (i < complete)
+                yield path, data
+            yield self._header(column, rows - len(tail) + len(values))
+            self._tails[table.path, name] = values[complete * column.length :].copy()
+        self._rows[table.path] += len(columns["time"])
 
     def rows(self, tables):
-        return {table.path: self._array(table, "time").shape[0] for table in tables}
-
-    def begin(self, tables: Iterable[Table], rows: Mapping[str, int], steps: int) -> None:
-        """Goes on after the last checkpoint: what was written after it is dropped. Also notes the number of steps."""
-        self.group.attrs["steps"] = steps
-        for table in tables:
-            for name in table.dims:
-                array = self._array(table, name)
-                array.resize((rows[table.path], *array.shape[1:]))
+        return dict(self._rows)
 
     def read(self, table, rows):
-        import xarray as xr
+        found = self._columns[table.path]
+        if any(column.nbytes > MOST and not rows for column in found.values()):
+            raise ValueError(f"{self.folder}: {table.path} has no rows yet")
+        if identity(self.folder) != self._identity:
+            raise ValueError(f"{self.folder}: was removed or replaced since it was opened")
+        return _dataset(table, lambda name: lazy(found[name], rows))
 
-        data = xr.open_zarr(self.folder, group=table.path, consolidated=False, chunks=None)
-        return data.isel({"event" if table.spikes else "time": slice(0, rows)})
+
+def identity(folder: Path) -> tuple[int, int] | None:
+    """Which folder it is that has this name now."""
+    try:
+        found = folder.stat()
+        return found.st_dev, found.st_ino
+    except OSError:
+        return None
 
 
-def create(folder: Path, tables: Iterable[Table], about: Mapping[str, Any], lengths: Mapping[str, int]) -> None:
-    """Makes an empty store in an existing folder; `lengths` are the rows of traces that one chunk of the run adds."""
-    root = zarr_package().create_group(folder / ZARR)
-    tables = list(tables)
-    root.attrs.update({**about, "tables": [table._asdict() for table in tables]})
+def columns_of(folder: Path, table: Table, length: int) -> dict[str, Column]:
+    """The columns of a table of the run in a folder; `length` rows are in a block."""
+    dtypes = {"time": "float64", "neuron": "int32", table.record: table.dtype}
+    row = lambda name: () if name == "time" or table.spikes else table.shape
+    return {
+        n: Column(folder.joinpath(ZARR, *table.path.split("/"), n), np.dtype(dtypes[n]), row(n), length)
+        for n in table.dims
+    }
+
+
+def block_length(table: Table, rows: int) -> int:
+    """How many rows are in a block, of a table that gets so many in a chunk of the run."""
+    size = max(1, int(np.prod(table.shape)) * np.dtype(table.dtype).itemsize)
+    return _EVENTS if table.spikes else max(1, min(rows, MOST // size))
+
+
+def hierarchy(tables: Iterable[Table], found: Mapping[str, Mapping[str, Column]]) -> dict[str, bytes]:
+    """The files with which zarr describes tables without rows, by path."""
+    zarr = zarr_package()
+    files: dict[str, Any] = {}
+    root = zarr.create_group(zarr.storage.MemoryStore(files), zarr_format=3)
     for table in tables:
         group = root.create_group(table.path)
-        dtypes = {"time": "float64", "neuron": "int32", table.record: table.dtype}
         for name, dims in table.dims.items():
-            shape = () if name == "time" or table.spikes else table.shape
-            size = max(1, int(np.prod(shape)) * np.dtype(dtypes[name]).itemsize)
-            length = _EVENTS if table.spikes else max(1, min(lengths[table.path], _BYTES // size))
-            unit = table.units.get(name)
+            column, unit = found[table.path][name], table.units.get(name)
             group.create_array(
                 name,
-                shape=(0, *shape),
-                chunks=(length, *(max(1, n) for n in shape)),
-                dtype=dtypes[name],
+                shape=(0, *column.row),
+                chunks=(column.length, *(max(1, n) for n in column.row)),
+                dtype=column.dtype,
+                compressors=column.compressors,
+                chunk_key_encoding={"name": "default", "separator": "."},
                 dimension_names=dims,
                 attributes={"units": unit} if unit else {},
             )
         if not table.spikes and table.n:
             group.create_array("neuron", data=table.numbers, dimension_names=("neuron",))
+    return {key: x.to_bytes() for key, x in files.items()}
 
 
-def described(folder: Path) -> tuple[list[Table], dict[str, Any]]:
-    """The tables in a store, and what else `create` was told about them."""
-    try:
-        about = json.loads((folder / ZARR / "zarr.json").read_text(encoding="utf-8"))["attributes"]
-        read = lambda table: table | {k: tuple(table[k]) for k in ("shape", "neurons") if table[k] is not None}
-        return [Table(**read(table)) for table in about.pop("tables")], about
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ValueError(f"{folder}: not a run of brainsim") from None
-
-
-def new_folder(path: Path) -> Path:
-    """A temporary folder beside `path`, which becomes `path` when it is complete."""
-    try:
-        folder = path.absolute().with_name(f".{path.name}-{secrets.token_hex(4)}")
-        folder.mkdir(parents=True)
-        return folder
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be written ({error.strerror})") from None
-
-
-def check_free(path: Path, overwrite: bool) -> None:
-    """Refuses a path with something at it, unless it is a run that may be overwritten."""
-    if not path.exists():
-        return
-    if not overwrite:
-        raise ValueError(f"{path}: exists; nothing was written (resume=True continues it, overwrite=True replaces it)")
-    if not path.is_dir() or not (path / "checkpoint.npz").is_file():
-        raise ValueError(f"{path}: is not a run of brainsim, so it is not overwritten; nothing was written")
-
-
-def publish(folder: Path, path: Path) -> None:
-    """Moves a complete folder to `path`, in place of a run that may be there."""
-    if path.exists():
-        old = new_folder(path)
-        os.replace(path, old / "old")
-        os.replace(folder, path)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        os.replace(folder, path)
+def fill(folder: Path, headers: Mapping[str, bytes]) -> None:
+    """Makes a store without rows of what `hierarchy` gave."""
+    for key in headers:
+        make((folder / ZARR / key).parent)
+    write((folder / ZARR / key, data) for key, data in headers.items())
 
 
 def zarr_package() -> Any:

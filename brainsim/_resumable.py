@@ -1,0 +1,79 @@
+"""The folder of a run, a sweep or a fit: it appears whole, has one writer, and is resumed by the same work only."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ._durable import Lock, NewFolder, is_folder, read, reported, write
+from ._fingerprint import asked, difference
+from ._packed import pack, unpack
+
+AGAIN = "resume=True continues it"
+
+
+def asked_for(out: Any, resume: Any, overwrite: bool) -> tuple[Path | None, bool | str]:
+    """The folder, if there shall be one, and whether to go on with what is in it."""
+    resume = asked(resume)
+    if out is None and (resume or overwrite):
+        raise ValueError("resume and overwrite are about work on disk: give out=PATH")
+    return (None if out is None else Path(out)), resume
+
+
+def check_free(kind: str, path: Path, overwrite: bool) -> None:
+    """Refuses a path with something at it, unless it is work of that kind that may be overwritten."""
+    if not path.exists():
+        return
+    if not overwrite:
+        raise ValueError(f"{path}: exists; nothing was written ({AGAIN}, overwrite=True replaces it)")
+    if not (path / _about(kind)).is_file():
+        raise ValueError(f"{path}: is not a {kind} of brainsim, so it is not overwritten; nothing was written")
+
+
+def create(
+    kind: str, path: Path, about: Mapping[str, Any], fill: Callable[[Path], None] | None, overwrite: bool
+) -> Lock:
+    """Makes the folder with what it is about; `fill` writes what else is in it from the start."""
+    with NewFolder(path) as new, reported(path, "nothing was written"):
+        if fill is not None:
+            fill(new.folder)
+        write([(new.folder / _about(kind), pack(about))])
+        check_free(kind, path, overwrite)
+        return new.publish(overwrite=overwrite)
+
+
+def described(kind: str, path: Path) -> dict[str, Any]:
+    """What `create` was told about the work in a folder.
+
+    **Raises:** `ValueError` if there is none that can be read.
+    """
+    return unpacked(path, path / _about(kind), f"not a {kind} of brainsim")[0]
+
+
+def unpacked(path: Path, file: Path, otherwise: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The facts and the arrays in a packed file of the folder `path`, or one line that says that there are none."""
+    try:
+        if not is_folder(path.resolve()):
+            raise ValueError("there is no such folder")
+        return unpack(read(file))
+    except (OSError, ValueError) as error:
+        why = error.strerror or error if isinstance(error, OSError) else error
+        raise ValueError(f"{path}: {otherwise} ({file.name}: {why})") from None
+
+
+def resumed(kind: str, path: Path, mark: Mapping[str, Any], resume: Any) -> tuple[Lock, dict[str, Any]]:
+    """The lock of a folder and what it is about, if its work is the same as that of the fingerprint `mark`."""
+    about = described(kind, path)
+    lock = Lock(path)
+    try:
+        if reason := difference(mark, about["fingerprint"], f"the {kind}", resume):
+            raise ValueError(f"{path}: cannot be resumed: {reason}")
+    except BaseException as error:
+        lock.release()
+        if isinstance(error, KeyError | TypeError | AttributeError):
+            raise ValueError(f"{path}: not a {kind} of brainsim") from None
+        raise
+    return lock, about
+
+
+def _about(kind: str) -> str:
+    return f"{kind}.brainsim"
