@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self, final
 
@@ -19,18 +20,33 @@ class Output:
 
     - `path`: the folder that shall appear.
     - `force`: allow a folder that is not empty. Files of the same name are replaced, others stay.
+    - `writes`: names of files that will be written. The first tells folders written before from those of others.
 
-    **Raises** `ValueError` before anything is done: the folder is not empty, is a file, or cannot be made.
+    **Raises** `ValueError` before anything is done: the folder is not empty, is a file, or cannot be made; what would
+    be replaced is a folder, or was not written before. At the end, all files are replaced or none.
     """
 
-    def __init__(self, path: str | os.PathLike, *, force: bool = False):
-        self.final = Path(path)
+    def __init__(self, path: str | os.PathLike, *, force: bool = False, writes: Sequence[str] = ()):
+        self.final, self.mark = Path(path), next(iter(writes), None)
         if self.final.exists() and not self.final.is_dir():
             raise ValueError(f"{path}: is a file, not a folder; nothing was written")
         if self.final.is_dir() and any(self.final.iterdir()) and not force:
             raise ValueError(
                 f"{path}: the folder is not empty; nothing was written (--force replaces files, --out names another)"
             )
+        self._check(writes)
+
+    def _check(self, names: Iterable[str]) -> None:
+        """Refuses to replace anything but files of a folder that was written before."""
+        ours = self.mark is None or (self.final / self.mark).is_file()
+        for there in (self.final / name for name in names):
+            if there.is_dir() and not there.is_symlink():
+                raise ValueError(f"{there}: is a folder, not a file to replace; nothing was written")
+            if not ours and os.path.lexists(there):
+                raise ValueError(
+                    f"{there}: is not replaced, for without a {self.mark} beside it this is somebody else's; "
+                    "nothing was written (--out names another folder)"
+                )
 
     def __enter__(self) -> Self:
         parent = self.final.absolute().parent
@@ -44,11 +60,33 @@ class Output:
     def __exit__(self, kind, *_) -> None:
         try:
             if kind is None:
-                self.final.mkdir(exist_ok=True)
-                for file in sorted(self.folder.iterdir()):
-                    os.replace(file, self.final / file.name)
+                self._move()
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _move(self) -> None:
+        """Moves all files to where they belong; if one cannot be moved, puts back what was there."""
+        names = sorted(file.name for file in self.folder.iterdir())
+        self._check(names)
+        made = not self.final.exists()
+        self.final.mkdir(exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix="old-", dir=self.folder))
+        begun = []
+        try:
+            for name in names:
+                begun.append(name)
+                if os.path.lexists(self.final / name):
+                    os.rename(self.final / name, aside / name)
+                os.rename(self.folder / name, self.final / name)
+        except BaseException:
+            for name in begun:
+                if os.path.lexists(aside / name):
+                    os.replace(aside / name, self.final / name)
+                elif not os.path.lexists(self.folder / name):
+                    os.unlink(self.final / name)
+            if made:
+                self.final.rmdir()
+            raise
 
 
 def strict(value: Any) -> Any:

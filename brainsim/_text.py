@@ -1,10 +1,5 @@
 """Text from files and users, made fit to be shown: in a terminal, on an axis, on a page."""
 
-import unicodedata
-
-# Control characters, formatting such as right-to-left marks, lone surrogates, unassigned, ends of lines and paragraphs.
-_HIDDEN = frozenset(["Cc", "Cf", "Cs", "Cn", "Zl", "Zp"])
-
 
 def printable(text: object, most: int | None = None) -> str:
     """`text` in one line that does what it looks like: what is not to be seen is written as an escape, ``\\x1b``.
@@ -23,13 +18,10 @@ def printable(text: object, most: int | None = None) -> str:
     text = str(text)
     if most is not None and len(text) > most:  # first: a name may be as long as the file
         text = f"{text[: most // 2]}…{text[len(text) - (most - most // 2 - 1) :]}"
-    if text.isascii() and text.isprintable():
+    if text.isprintable():
         return text
-    return "".join(_escaped(c) if unicodedata.category(c) in _HIDDEN else c for c in text)
-
-
-def _escaped(c: str) -> str:
-    return c.encode("unicode_escape").decode("ascii")
+    # control characters, marks such as those of right-to-left text, lone surrogates, odd spaces, ends of lines
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def label(text: object, most: int = 60) -> str:

@@ -11,9 +11,13 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
+from ._text import printable
 from ._version import __version__
 
 # Heavy modules (jax, matplotlib, the demo) are imported inside the commands, so that --help answers at once.
+
+
+_FIT_FILES = ("fit.json", "fit.npz", "index.html", "fit_trace.png", "fit_loss.png", "fit_parameters.png")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -45,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _say(text: str) -> None:
-    print(f"brainsim: {text}", file=sys.stderr)
+    print(f"brainsim: {printable(text)}", file=sys.stderr)
 
 
 def _one_line(error: object) -> str:
@@ -138,22 +142,22 @@ def _info(arguments: argparse.Namespace) -> None:
 def _demo(arguments: argparse.Namespace) -> None:
     from ._output import Output
 
-    with Output(arguments.out, force=arguments.force) as out:
+    with Output(arguments.out, force=arguments.force, writes=("report.json", "index.html")) as out:
         from ._demo._run import run_demo
 
         page = run_demo(out.folder, quick=arguments.quick)
-    print(f"wrote {out.final / page.name}")
+    print(printable(f"wrote {out.final / page.name}"))
 
 
 def _fit(arguments: argparse.Namespace) -> None:
     from ._output import Output
 
-    with Output(arguments.out, force=arguments.force) as out:
+    with Output(arguments.out, force=arguments.force, writes=_FIT_FILES) as out:
         from ._fit_command import run_fit
 
         for line in run_fit(arguments, out.folder):
             print(line)
-    print(f"wrote {out.final / 'index.html'}")
+    print(printable(f"wrote {out.final / 'index.html'}"))
 
 
 if __name__ == "__main__":

@@ -294,3 +294,9 @@ def test_damaged_files_are_quiet(tmp_path, plain):
     for k, content in enumerate([b"", plain[:100], plain[:-1000], plain[:48] + b"\xff" * 64 + plain[112:]]):
         (tmp_path / f"{k}.nwb").write_bytes(content)
         refuses(tmp_path / f"{k}.nwb")
+
+
+def test_a_heap_that_libhdf5_would_never_leave(tmp_path, plain):
+    start = plain.index(b"GCOL") + 16  # its first object: index and size become 0
+    (tmp_path / "a.nwb").write_bytes(plain[:start] + bytes(16) + plain[start + 16 :])
+    refuses(tmp_path / "a.nwb", "the heap of texts at byte", "is corrupt")

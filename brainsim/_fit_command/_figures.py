@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from matplotlib.figure import Figure
 
+from .._text import label
 from ..fitting import Fit
 from ..io import Recording
 from ..plotting import Theme, losses, parameter_ranges, raster
@@ -33,7 +34,7 @@ def _panels(fit: Fit, recording: Recording, colours: Theme):
     figure = Figure(figsize=(9.6, 4.8), layout="constrained")
     axes = figure.subplots(3, 1, sharex=True, height_ratios=[0.7, 0.4, 1.8])
     start, stop = _window(fit, recording)
-    name = f"{recording.stimulus_name}\n({recording.stimulus_unit})"
+    name = f"{label(recording.stimulus_name, 30)}\n({label(recording.stimulus_unit, 12)})"
     if recording.stimulus is not None:
         shown = (recording.times >= start) & (recording.times < stop)
         axes[0].plot(recording.times[shown], recording.stimulus[shown], color=colours.soft, lw=0.8)

@@ -14,6 +14,7 @@ from .. import losses
 from .._info import backend, machine, versions
 from .._output import write_json
 from .._parameters import find, leaves, with_params
+from .._text import printable
 from ..fitting import Fit, fit
 from ..io import Recording, RecordingError, read_recording
 from ..neurons import GIF, HH, LIF, AbstractEscapeNeuron, AdEx, AuditoryReceptor, EscapeLIF, Izhikevich
@@ -61,7 +62,7 @@ def run_fit(arguments: argparse.Namespace, out: Path) -> list[str]:
         key=jax.random.key(arguments.seed),
     )
     for line in (*found.failures[:1], *found.notes):
-        print(f"brainsim: note: {line}", file=sys.stderr)
+        print(f"brainsim: note: {printable(line)}", file=sys.stderr)
     dt = recording.dt if found.dt is None else found.dt
     at = recording if math.isclose(dt, recording.dt) else recording.resample(dt)
     run = free_run(found, at) if kind == "voltage" else None

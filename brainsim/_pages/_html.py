@@ -10,14 +10,15 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from .._text import printable
 from ..plotting import DARK, LIGHT, Theme, theme
 
 DASH, MINUS, TIMES, ARROW, SPACE = "\u2013", "\u2212", "\u00d7", "\u2192", "\u00a0"  # a space that does not break
 
 
 def escape(text: object) -> str:
-    """Text as HTML shows it."""
-    return html.escape(str(text), quote=True)
+    """Text as HTML shows it, and characters that would not be seen as escapes."""
+    return html.escape("\n".join(map(printable, str(text).split("\n"))), quote=True)
 
 
 def png(draw: Callable[[Theme], Figure], colours: Theme) -> bytes:

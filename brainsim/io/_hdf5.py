@@ -25,6 +25,8 @@ def inspect(path: Path, file: h5py.File) -> None:
     **Raises** `RecordingError`: an external link, external or virtual storage, too many objects, values that are larger
     than what is stored.
     """
+    if file.id.get_create_plist().get_sizes() != (8, 8):
+        raise RecordingError(f"{path}: not a readable NWB file (addresses or lengths in it do not have 8 bytes)")
     seen, queue = set(), [file["/"]]
     while queue:
         here: Any = queue.pop()

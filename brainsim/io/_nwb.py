@@ -21,9 +21,11 @@ def read_nwb(
         from pynwb import NWBHDF5IO
 
         from ._hdf5 import inspect
+        from ._heap import leave_no_loop
     except ImportError:
         raise RecordingError(f"{path}: reading NWB files needs pynwb: pip install 'brainsim[io]'") from None
     try:
+        leave_no_loop(path)
         with h5py.File(path, "r") as file:
             inspect(path, file)  # pynwb follows links and believes what is declared
             with NWBHDF5IO(file=file, mode="r") as opened:
