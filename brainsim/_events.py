@@ -1,20 +1,21 @@
 """`simulate_events`: exact spike times, from the same classes, by event location instead of a time grid."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optimistix
 from jaxtyping import Array, Bool, Float, Int
 
 from ._dynamics import AbstractNeuron
+from ._event_flow import EventFlow
+from ._hybrid import Now, Unit, over
 from ._population import Cell, Flow, Population
 from ._simulate import named_inputs
-from ._typing import get, put
-from .inputs import SpikeTrain
+from ._solver import structure
+from .inputs import AbstractInput, SpikeTrain
 
 
 class Events(NamedTuple):
@@ -22,26 +23,14 @@ class Events(NamedTuple):
 
     - `times`: spike times in ms, shape (n, max_spikes), in order; infinite where there were fewer.
     - `count`: number of spikes of each neuron, shape (n,).
-    - `complete`: whether the run reached its end; if not, `max_spikes` (or the number of steps allowed) was too small.
-    - `state`: neurons and receptors at the end.
+    - `complete`: whether all neurons reached the end; if not, `max_spikes` (or the number of steps) was too small.
+    - `state`: neurons and receptors at the end; of a neuron that did not reach it, where it stopped.
     """
 
     times: Float[Array, "n spikes"]
     count: Int[Array, " n"]
     complete: Bool[Array, ""]
     state: Cell
-
-
-class _Now(NamedTuple):
-    """The hybrid system between two segments. An unarmed neuron has spiked and is still above its guard."""
-
-    t: Float[Array, ""]
-    y: Cell
-    free_at: Float[Array, " n"]
-    armed: Bool[Array, " n"]
-    times: Float[Array, "n spikes"]
-    count: Int[Array, " n"]
-    failed: Bool[Array, ""]
 
 
 def simulate_events(
@@ -60,9 +49,13 @@ def simulate_events(
 ) -> Events:
     """Run a neuron, or a small population of uncoupled ones, for `duration` ms with exact spike times.
 
-    The flow is integrated with an adaptive solver up to the root of the guard, then the neuron jumps; held variables
-    stand still for exactly `t_ref`. Spike times are differentiable with respect to every parameter: the derivative of
-    the root is taken implicitly. The cost grows with the number of spikes, so this is for cells, not for networks.
+    The flow of each neuron is integrated with an adaptive solver up to the root of its guard, then the neuron jumps;
+    held variables stand still for exactly `t_ref`. Spike times are differentiable with respect to every parameter: the
+    derivative of the root is taken implicitly. The cost grows with the number of spikes of the neuron that has most, so
+    this is for cells, not for networks.
+
+    Where a reset leaves a neuron above its guard, or where it starts there, it spikes as soon as it may. Events that
+    arrive at the very time of a spike come after it.
 
     **Arguments:**
 
@@ -98,62 +91,24 @@ def simulate_events(
     if isinstance(max_spikes, bool) or not isinstance(max_spikes, int) or max_spikes < 1:
         raise ValueError(f"max_spikes must be a positive whole number, got {max_spikes!r}")
     given = named_inputs(population, inputs, 0)
-    trains = {name: x for name, x in given.items() if name != "current"}
-    if wrong := [name for name, x in trains.items() if not isinstance(x, SpikeTrain)]:
-        raise ValueError(f"input {wrong[0]!r} of exact events must be a SpikeTrain, got {trains[wrong[0]]!r}")
+    current = given.pop("current", 0.0)
+    if isinstance(current, AbstractInput):
+        raise ValueError(f"the current of exact events must be a number, an array or a function of t, got {current!r}")
+    if wrong := [name for name, x in given.items() if not isinstance(x, SpikeTrain)]:
+        raise ValueError(f"input {wrong[0]!r} of exact events must be a SpikeTrain, got {given[wrong[0]]!r}")
     state = population.init(dt=1.0, key=key)
     y = Cell(state.neuron, state.receptors)
     dtype = jax.tree.leaves(y)[0].dtype
-    precise = dtype == jnp.float64
-    tolerance: dict[str, Any] = dict(
-        rtol=rtol or (1e-12 if precise else 1e-6), atol=atol or (1e-12 if precise else 1e-6)
-    )
-    integrate = _Integrator(
+    default = 1e-12 if dtype == jnp.float64 else 1e-6
+    flow = EventFlow(
         solver=diffrax.Dopri8() if solver is None else solver,
-        controller=diffrax.PIDController(**tolerance, dtmax=max_step),
-        root_finder=optimistix.Newton(rtol=tolerance["rtol"] * 1e-2, atol=tolerance["atol"] * 1e-2),
-        adjoint=diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint,
+        rtol=rtol or default,
+        atol=atol or default,
+        max_step=max_step,
         max_steps=max_steps,
+        adjoint=diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint,
     )
-    current = given.get("current", jnp.zeros(population.n, dtype))
-    return _run(population, jnp.asarray(duration, dtype), current, trains, y, max_spikes, integrate)
-
-
-def _failed(result: diffrax.RESULTS) -> Bool[Array, ""]:
-    """Whether the integration itself failed.
-
-    Where the guard is steep (at the peak of an AdEx, 1e-5 mV in one rounding of t) the root finder cannot make it
-    vanish, and says so, although the time of the event could not be any better.
-    """
-    return ~(diffrax.is_okay(result) | (result == diffrax.RESULTS.nonlinear_max_steps_reached))
-
-
-class _Integrator(eqx.Module):
-    """diffrax, with the choices of one run."""
-
-    solver: diffrax.AbstractSolver
-    controller: diffrax.AbstractStepSizeController
-    root_finder: optimistix.AbstractRootFinder
-    adjoint: diffrax.AbstractAdjoint
-    max_steps: int
-
-    def __call__(self, field: Callable, guard: Callable, t0: Array, t1: Array, y: Cell, flow: Flow) -> Any:
-        """From t0 to t1, or to the first upward root of `guard(y)`: the time, the state, and what happened."""
-        condition = lambda t, y, args, **_: guard(y)
-        return diffrax.diffeqsolve(
-            diffrax.ODETerm(field),
-            self.solver,
-            t0,
-            t1,
-            None,
-            y,
-            flow,
-            stepsize_controller=self.controller,
-            event=diffrax.Event(condition, self.root_finder, direction=True),
-            adjoint=self.adjoint,
-            max_steps=self.max_steps,
-            throw=False,
-        )
+    return _run(population, jnp.asarray(duration, dtype), current, given, y, max_spikes, flow)
 
 
 @eqx.filter_jit
@@ -164,66 +119,47 @@ def _run(
     trains: Mapping[str, SpikeTrain],
     y: Cell,
     max_spikes: int,
-    integrate: _Integrator,
+    flow: EventFlow,
 ) -> Events:
-    arrivals = jnp.concatenate([jnp.full(1, jnp.inf, end.dtype), *(x.times for x in trains.values())])
+    n, resets = cell.n, cell.neuron.resets
+    args = Flow(jnp.zeros((), end.dtype), jnp.zeros((), bool))
+    affine = not any(structure(lambda y: cell.vector_field(0.0, y, args), y)[1])
+    diverges = resets and not affine  # an affine flow takes for ever
+    each = lambda tree: jax.tree.map(lambda x: 0 if eqx.is_array(x) and x.ndim else None, tree)
+    times = {name: x.times.astype(end.dtype) for name, x in trains.items()}
+    weights = {name: x.weight.astype(end.dtype) for name, x in trains.items()}
+    parts = cell.neuron, cell.receptors, weights, None if callable(current) else current
 
-    def segment(now: _Now) -> _Now:
-        """Up to the next spike, arrival, end of a refractory period, re-arming or the end of the run."""
-        refractory = now.free_at > now.t
-        later = jnp.concatenate([arrivals, now.free_at, end[None]])
-        stop = jnp.min(jnp.where(later > now.t, later, jnp.inf))
-        guard = lambda y: jnp.where(now.armed, cell.neuron.guard(y.neuron), -cell.neuron.guard(y.neuron))
-        first = lambda y: jnp.max(jnp.where(refractory & now.armed, -1, guard(y)))
-        solution = integrate(cell.vector_field, first, now.t, stop, now.y, Flow(current, refractory))
-        happened = solution.event_mask
-        y: Cell = jax.tree.map(lambda x: x[-1], solution.ys)
-        t = jnp.where(happened, solution.ts[-1], stop)
+    def advance(i: Array, parts: Any, now: Now) -> Now:
+        """One neuron does not wait for another: none has anything to do with the others."""
+        neuron, receptors, weights, steady = parts
+        own = (lambda t: jnp.broadcast_to(jnp.asarray(current(t)), (n,))[i][None]) if callable(current) else steady
+        return Unit(Population(1, neuron, receptors), own, times, weights, diverges).passage(now, end, flow)
 
-        # Arrivals, exactly at their times; they may lift a neuron over its threshold.
-        receptors, neuron = dict(y.receptors), y.neuron
-        for name, train in trains.items():
-            number = jnp.sum((train.times == t) & ~happened).astype(train.weight.dtype)
-            events = jnp.broadcast_to(train.weight * number, (cell.n,))
-            receptors[name], v = cell.receptors[name].receive(receptors[name], get(neuron, "v"), events)
-            neuron = put(neuron, v=v)
-        neuron = put(neuron, **{
-            x: jnp.where(refractory, get(now.y.neuron, x), get(neuron, x)) for x in cell.neuron.held
-        })  # fmt: skip
-        lifted = cell.neuron.guard(neuron) >= 0
+    def body(now: Now, _: None) -> tuple[Now, None]:
+        ended = over(now, end)
 
-        # At the root the guard is 0 but for rounding: the neuron at the maximum crossed, and any in step with it.
-        value = guard(Cell(neuron, receptors))
-        reached = happened & (value >= first(Cell(neuron, receptors)) - 1e-6)
-        spiked = now.armed & ~refractory & (reached | (lifted & ~happened))
-        fell = ~now.armed & reached
-        neuron = jax.tree.map(lambda new, old: jnp.where(spiked, new, old), cell.neuron.reset(neuron), neuron)
-        armed = jnp.where(spiked, cell.neuron.resets, now.armed | fell)
-        slot = jnp.where(spiked, now.count, max_spikes)
-        return _Now(
-            t=t,
-            y=Cell(neuron, receptors),
-            free_at=jnp.where(spiked, t + cell.neuron.t_ref, now.free_at),
-            armed=armed,
-            times=now.times.at[jnp.arange(cell.n), slot].set(t, mode="drop"),
-            count=now.count + spiked.astype(jnp.int32),
-            failed=now.failed | _failed(solution.result),
-        )
+        def forth(now: Now) -> Now:
+            new = eqx.filter_vmap(advance, in_axes=(0, each(parts), 0))(jnp.arange(n), parts, now)
+            stay = lambda new, old: jnp.where(ended.reshape(-1, *[1] * (new.ndim - 1)), old, new)
+            return jax.tree.map(stay, new, now)
 
-    def body(now: _Now, _: None) -> tuple[_Now, None]:
-        over = (now.t >= end) | now.failed | jnp.any(now.count >= max_spikes)
-        return jax.lax.cond(over, lambda now: now, segment, now), None
+        return jax.lax.cond(jnp.all(ended), lambda now: now, forth, now), None
 
-    start = _Now(
-        t=jnp.zeros((), end.dtype),
-        y=y,
-        free_at=jnp.zeros(cell.n, end.dtype),
-        armed=jnp.ones(cell.n, bool) if cell.neuron.resets else cell.neuron.guard(y.neuron) < 0,
-        times=jnp.full((cell.n, max_spikes), jnp.inf, end.dtype),
-        count=jnp.zeros(cell.n, jnp.int32),
-        failed=jnp.zeros((), bool),
+    zero = jnp.zeros(n, end.dtype)
+    start = Now(
+        t=zero,
+        rest=zero,
+        y=jax.tree.map(lambda x: x[:, None], y),
+        left=zero,
+        arrived=jnp.full_like(zero, -jnp.inf),
+        armed=jnp.ones(n, bool) if resets else cell.neuron.guard(y.neuron) < 0,
+        times=jnp.full((n, max_spikes), jnp.inf, end.dtype),
+        count=jnp.zeros(n, jnp.int32),
+        failed=jnp.zeros(n, bool),
     )
-    # Every spike costs a segment, another for its refractory period, and one to fall below a guard without reset.
-    per_spike = 2 if cell.neuron.resets else 3
-    final, _ = jax.lax.scan(body, start, None, length=per_spike * cell.n * max_spikes + arrivals.shape[0] + 1)
-    return Events(final.times, final.count, (final.t >= end) & ~final.failed, final.y)
+    # A spike takes a passage to it, one of the refractory period and, without a reset, one to below the guard.
+    length = (2 if resets else 3) * max_spikes + sum(x.shape[-1] for x in times.values()) + 2
+    final, _ = jax.lax.scan(body, start, None, length=length)
+    complete = jnp.all((final.t >= end) & ~final.failed)
+    return Events(final.times, final.count, complete, jax.tree.map(lambda x: x[:, 0], final.y))

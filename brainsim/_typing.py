@@ -136,7 +136,7 @@ def get(y: State, name: str) -> Array:
     return y[name] if isinstance(y, dict) else getattr(y, name)
 
 
-def put(y: State, **values: Any) -> State:
+def put(y: State, /, **values: Any) -> State:
     """A copy of the state record `y` with the named variables replaced."""
     for name in values:
         get(y, name)
