@@ -82,6 +82,13 @@ def remove(path: Path) -> None:
     os.unlink(path)
 
 
+def drop_partials(folder: Path) -> None:
+    """Removes what an interrupted `write` left in a folder."""
+    for name in os.listdir(folder):
+        if re.fullmatch(r"\..*\.partial", name):
+            os.unlink(folder / name)
+
+
 def sync(path: Path) -> None:
     """What was written into a file, or which names a folder has, is on disk when this returns."""
     if os.name == "nt":  # folders cannot be opened there

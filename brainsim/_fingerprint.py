@@ -5,15 +5,16 @@ import hashlib
 import os
 import platform
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jaxlib.version
 import numpy as np
 
 from ._compat import cpu_options
+from ._leaves import named, plain
 from .ops import backend
 from .ops._library import cuda_library, library
 
@@ -26,35 +27,6 @@ def asked(resume: Any) -> bool | str:
     if not isinstance(resume, bool | np.bool_) and resume != ANYWAY:
         raise ValueError(f"resume must be True, False or {ANYWAY!r}, got {resume!r}")
     return resume if isinstance(resume, str) else bool(resume)
-
-
-def named(tree: Any) -> dict[str, Any]:
-    """The leaves of a tree by name: `neuron.tau`; where two would have one name, `['a.b']` and `['a']['b']`."""
-    paths = jax.tree_util.tree_leaves_with_path(tree)
-    short = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths]
-    twice = {name for name in short if short.count(name) > 1} if len(set(short)) < len(short) else set()
-    full = lambda name, path: jax.tree_util.keystr(path) if name in twice else name
-    found = {full(name, path): x for name, (path, x) in zip(short, paths, strict=True)}
-    return found if len(found) == len(paths) else {jax.tree_util.keystr(path): x for path, x in paths}
-
-
-def plain(x: Any) -> np.ndarray:
-    """An array as one of NumPy's own types: keys as their data, bfloat16 and the like as their bits."""
-    if is_key(x):
-        x = jax.random.key_data(x)
-    x = np.asarray(x)
-    return x.view(f"u{x.dtype.itemsize}") if x.dtype.kind == "V" else x
-
-
-def like(x: np.ndarray, example: Any) -> jax.Array:
-    """What `plain` was made of, given an array of the same type."""
-    if is_key(example):
-        return jax.random.wrap_key_data(jnp.asarray(x), impl=jax.random.key_impl(example))
-    return jnp.asarray(x.view(example.dtype) if example.dtype.kind == "V" else x)
-
-
-def is_key(x: Any) -> bool:
-    return isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
 def values(**trees: Any) -> dict[str, str]:
@@ -90,7 +62,7 @@ def machine() -> dict[str, str]:
     instructions: Any = np.show_config(mode="dicts")
     return {
         "JAX": jax.__version__,
-        "jaxlib": jaxlib.version.__version__,
+        "jaxlib": version("jaxlib"),
         "XLA_FLAGS": " ".join(sorted(os.environ.get("XLA_FLAGS", "").split())),
         "the compiler's options": ", ".join(f"{k}={v}" for k, v in sorted(cpu_options(wide=True).items())),
         "the precision": str(jnp.result_type(float)),

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, final
 
-from ._durable import Lock, NewFolder, is_folder, read, reported, write
+import numpy as np
+
+from ._durable import Lock, NewFolder, drop_partials, is_folder, read, reported, write
 from ._fingerprint import asked, difference
 from ._packed import pack, unpack
 
@@ -67,12 +69,65 @@ def resumed(kind: str, path: Path, mark: Mapping[str, Any], resume: Any) -> tupl
     try:
         if reason := difference(mark, about["fingerprint"], f"the {kind}", resume):
             raise ValueError(f"{path}: cannot be resumed: {reason}")
+        with reported(path, "nothing was written"):
+            drop_partials(path)
     except BaseException as error:
         lock.release()
         if isinstance(error, KeyError | TypeError | AttributeError):
             raise ValueError(f"{path}: not a {kind} of brainsim") from None
         raise
     return lock, about
+
+
+@final
+class Work:
+    """Work in a folder, whose parts are kept as they are done; or, without a folder, nothing is kept.
+
+    **Arguments:**
+
+    - `kind`: `"sweep"` or `"fit"`.
+    - `path`, `resume`, `overwrite`: the folder, whether to go on with what is there or to replace it.
+    - `mark`: makes the fingerprint of the work, if there is a folder.
+
+    **Raises:** `ValueError` for a folder that is in use, is not such work, or is other work.
+    """
+
+    def __init__(self, kind: str, path: Path | None, resume: Any, overwrite: bool, mark: Callable[[], dict[str, Any]]):
+        self.path, self.kind, self._lock = path, kind, None
+        if path is None:
+            return
+        if resume and path.exists():
+            self._lock, _ = resumed(kind, path, mark(), resume)
+        else:
+            check_free(kind, path, overwrite)
+            self._lock = create(kind, path, {"fingerprint": mark()}, None, overwrite)
+
+    def keep(self, part: str, about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        """Writes a part, in place of what had its name: on disk when this returns."""
+        if self.path is None or self._lock is None:
+            return
+        with reported(self.path, f"what was done before is there, and {AGAIN}"):
+            self._lock.check()
+            write([(self._file(self.path, part), pack(about, arrays))])
+
+    def kept(self, part: str) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
+        """A part that was kept; None if there is none, or if it is damaged and has to be done again."""
+        if self.path is None:
+            return None
+        try:
+            return unpack(read(self._file(self.path, part)))
+        except (OSError, ValueError):
+            return None
+
+    def _file(self, path: Path, part: str) -> Path:
+        return path / f"{part}.brainsim"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._lock is not None:
+            self._lock.release()
 
 
 def _about(kind: str) -> str:

@@ -6,21 +6,18 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, final
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ._compat import cpu_options
-from ._progress import Progress, progress_bar
+from ._points import evaluate
+from ._progress import Progress
+from ._resumable import asked_for, check_free
 from ._typing import magnitude
 
 if TYPE_CHECKING:
     import xarray as xr
-
-_MOST = 1024  # points per chunk, unless memory says less: beyond it nothing gets faster
-_FEWEST = 16  # points per chunk for the sake of a bar that moves
 
 
 @final
@@ -61,6 +58,9 @@ def sweep(
     dims: Mapping[str, tuple[str, ...]] | None = None,
     units: Mapping[str, str] | None = None,
     progress: Progress = True,
+    out: str | os.PathLike | None = None,
+    resume: bool | str = False,
+    overwrite: bool = False,
     **named: Any,
 ) -> "xr.Dataset":
     """Evaluate `fn` at every point of a grid (or along zipped axes), many points at once.
@@ -82,12 +82,17 @@ def sweep(
     - `dims`: names of the dimensions of an output's own array, e.g. `dict(v=("time", "neuron"))`; default `v_0`, `v_1`.
     - `units`: units of the outputs, e.g. `dict(rate="Hz")`.
     - `progress`: `True` for a bar in a terminal, `False`, or a function that is called with (done, total).
+    - `out`: a folder that shall appear, where each chunk is kept as soon as it is done; default none.
+    - `resume`: take from `out` what is there and do the rest, with the same bits as an uninterrupted sweep. If there is
+      nothing, start. `"anyway"`: also on another machine or with other versions, which may change last bits.
+    - `overwrite`: replace a sweep that is in `out`.
 
     **Returns:** an `xarray.Dataset` with one dimension for each axis and one variable for each output (`result`, if
     `fn` returns a single array); units are in `attrs["units"]`.
 
-    **Raises:** `ValueError` for no or empty axes, zipped axes of different lengths, and names that clash or are
-    unknown.
+    **Raises:** `ValueError` for no or empty axes, zipped axes of different lengths, names that clash or are unknown, an
+    `out` that exists or is of another sweep. `OSError` if the disk is full or `out` disappears: what was done by then
+    can be resumed.
 
     ```python
     >>> import brainsim as bs, jax.numpy as jnp
@@ -119,7 +124,11 @@ def sweep(
     total = int(np.prod(shape))
     places = np.unravel_index(np.arange(total), shape)  # of every point on every axis
     index = dict(zip(read, places if mode == "grid" else places * len(read), strict=True))
-    outputs = _evaluate(fn, {name: axis.values for name, axis in read.items()}, index, total, chunk, progress)
+    path, continued = asked_for(out, resume, overwrite)
+    if path is not None and not continued:
+        check_free("sweep", path, overwrite)
+    values = {name: axis.values for name, axis in read.items()}
+    outputs = evaluate(fn, values, index, total, chunk, progress, path, continued, overwrite)
     return _dataset(read, outputs, shape, mode, dict(dims or {}), dict(units or {}))
 
 
@@ -167,86 +176,6 @@ def _check_names(fn: Callable, axes: dict[str, _Values]) -> None:
     for name in needed:
         if name not in axes:
             raise ValueError(f"the function needs {name!r}, which has no axis; axes: {', '.join(axes)}")
-
-
-def _evaluate(
-    fn: Callable,
-    values: dict[str, Array],
-    index: dict[str, np.ndarray],
-    total: int,
-    chunk: int | None,
-    progress: Progress,
-) -> dict[str, np.ndarray]:
-    """Every output at every point, shape (total, ...)."""
-    example = {name: jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for name, x in values.items()}
-    # Traced once, with the arrays it closes over (a network's connections) as arguments instead of constants.
-    names: list[str] = []
-
-    def called(point):
-        output = _named(fn(**point))
-        names.extend(output)  # in the order that `fn` has; a dict comes out of JAX sorted
-        return output
-
-    traced = eqx.filter_closure_convert(called, example)
-    arrays, rest = eqx.partition(traced, eqx.is_array)
-
-    def at(arrays, values, index):
-        points = {name: x[index[name]] for name, x in values.items()}
-        return jax.vmap(eqx.combine(arrays, rest))(points)
-
-    def compiled(size):
-        where = {name: jax.ShapeDtypeStruct((size,), jnp.int32) for name in values}
-        return jax.jit(at, compiler_options=cpu_options(wide=True)).lower(arrays, values, where).compile()
-
-    size = _even(total, chunk or min(_MOST, max(_FEWEST, total // 8)))
-    run = compiled(size)
-    if chunk is None and (needed := _bytes(run)) > (budget := _memory() // 4) and size > 1:
-        size = _even(total, max(1, int(size * budget / needed)))
-        run = compiled(size)
-
-    outputs: dict[str, np.ndarray] = {}
-    with progress_bar(progress, total, "sweep") as update:
-        for start in range(0, total, size):
-            stop = min(start + size, total)
-            padded = np.minimum(np.arange(start, start + size), total - 1)  # every chunk has the shape of the first
-            part = run(arrays, values, {name: np.asarray(i[padded], np.int32) for name, i in index.items()})
-            for name, x in part.items():
-                x = np.asarray(x)
-                outputs.setdefault(name, np.empty((total, *x.shape[1:]), x.dtype))[start:stop] = x[: stop - start]
-            update(stop)
-    return {name: outputs[name] for name in names}
-
-
-def _named(output: Any) -> dict[str, Array]:
-    if hasattr(output, "_asdict"):
-        output = output._asdict()
-    named = output if isinstance(output, Mapping) else {"result": output}
-    try:
-        return {str(name): jnp.asarray(x) for name, x in named.items()}
-    except TypeError:
-        raise ValueError(f"the function must return an array or a dict of arrays, got {output!r}") from None
-
-
-def _even(total: int, most: int) -> int:
-    """The size of equal chunks of at most `most` points: as little padding as their number allows."""
-    return -(-total // -(-total // most))
-
-
-def _bytes(compiled: Any) -> int:
-    """What a compiled chunk needs besides its arguments; 0 where the backend does not say."""
-    analysis = compiled.memory_analysis()
-    return 0 if analysis is None else analysis.temp_size_in_bytes + analysis.output_size_in_bytes
-
-
-def _memory() -> int:
-    """The memory of the default device, or of this machine, in bytes."""
-    stats = jax.devices()[0].memory_stats()
-    if stats and "bytes_limit" in stats:
-        return stats["bytes_limit"]
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
-        return 8 * 2**30
 
 
 def _dataset(

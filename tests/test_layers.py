@@ -8,12 +8,13 @@ ROOT = Path(__file__).resolve().parent.parent / "brainsim"
 # From the top down; names on one line are peers, which may not import each other. Inside a package anything goes.
 LAYERS = [
     ["_text", "_durable", "_packed"],
-    ["_typing", "_compat", "_output", "_progress", "_version", "plotting"],
+    ["_typing", "_compat", "_leaves", "_output", "_progress", "_version", "plotting"],
     ["_spikes", "_differentiated"],
     ["_parameters", "observables"],
     ["ops"],
     ["_fingerprint"],
     ["_resumable"],
+    ["_points"],
     ["_numerics", "inputs"],  # inputs are arrays in, arrays out too, but draw random events with a kernel
     ["_surrogate"],
     ["_dynamics"],

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import brainsim as bs
-from brainsim import sweeping
+from brainsim import _points
 
 
 def rate(current, tau):
@@ -45,7 +45,7 @@ def test_chunks_and_padding_do_not_show(chunk):
 
 def test_chunks_fit_the_memory(monkeypatch):
     done = []
-    monkeypatch.setattr(sweeping, "_memory", lambda: 4 * 100)
+    monkeypatch.setattr(_points, "_memory", lambda: 4 * 100)
     small = bs.sweep(wave, x=np.linspace(0, 1, 50), y=[2.0], progress=lambda i, n: done.append((i, n)))
     assert len(done) > 1 and done[-1] == (50, 50)
     monkeypatch.undo()

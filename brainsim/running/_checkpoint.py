@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from .._durable import write
 from .._dynamics import AbstractNode
-from .._fingerprint import like, machine, named, plain, program as digest_of, values
+from .._fingerprint import machine, program as digest_of, values
+from .._leaves import named, plain
 from .._packed import pack
 from .._record import Record, Snapshot
 from .._resumable import unpacked
@@ -57,17 +57,6 @@ def load(folder: Path) -> tuple[Progress, dict[str, np.ndarray]]:
     except (TypeError, AttributeError):
         pass
     raise ValueError(f"{folder}: not a run of brainsim ({_FILE}: it makes no sense)")
-
-
-def restore(arrays: Mapping[str, np.ndarray], example: Any) -> Any:
-    """What was saved, with the structure and the types of `example`."""
-    leaves = []
-    for name, x in named(example).items():
-        found, wanted = arrays.get(name), plain(x)
-        if found is None or found.shape != wanted.shape or found.dtype != wanted.dtype:
-            raise ValueError(f"the saved state has no {name} of {wanted.dtype} and shape {wanted.shape}")
-        leaves.append(like(found, x))
-    return jax.tree.unflatten(jax.tree.structure(example), leaves)
 
 
 # ---- the fingerprint

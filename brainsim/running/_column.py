@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._durable import read, remove
+from .._durable import drop_partials, read, remove
 
 MOST = 2**22  # bytes of a block, unless a single row has more
-_BLOCK = re.compile(r"c\.(\d+)[.0]*|\..*\.partial")
+_BLOCK = re.compile(r"c\.(\d+)[.0]*")
 
 
 class Column(NamedTuple):
@@ -113,9 +113,10 @@ class Column(NamedTuple):
 
     def drop(self, rows: int) -> None:
         """Removes files of later rows, and what an interrupted write left."""
+        drop_partials(self.folder)
         for name in os.listdir(self.folder):
             found = _BLOCK.fullmatch(name)
-            if found and (found[1] is None or int(found[1]) >= self.count(rows)):
+            if found and int(found[1]) >= self.count(rows):
                 remove(self.folder / name)
 
 

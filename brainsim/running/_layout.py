@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._dynamics import AbstractNode
-from .._fingerprint import named
+from .._leaves import named
 from .._record import Record, Result
 from .._spikes import Spikes
 

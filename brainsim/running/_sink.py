@@ -10,11 +10,12 @@ import numpy as np
 
 from .._durable import Lock, reported
 from .._dynamics import AbstractNode
+from .._leaves import restore
 from .._record import Record, Result, Snapshot
 from .._resumable import AGAIN, check_free, create, resumed
 from .._simulate import advance
 from .._spikes import Spikes
-from ._checkpoint import Progress, fingerprint, restore, save
+from ._checkpoint import Progress, fingerprint, save
 from ._layout import Table, check_record, check_storable, parts, rows, tables
 from ._open import open_store
 from ._result import Run
