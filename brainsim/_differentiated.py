@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 from jaxtyping import PyTree
 
-from ._compat import is_traced, jaxpr_as_fun
+from ._compat import as_function, is_traced
 
 
 def unless_differentiated(fast: Callable[..., PyTree], plain: Callable[..., PyTree], *args: PyTree) -> PyTree:
@@ -33,6 +33,6 @@ def unless_differentiated(fast: Callable[..., PyTree], plain: Callable[..., PyTr
 
         return jax.jvp(at, [primals[i] for i in moving], [tangents[i] for i in moving])
 
-    run = jax.custom_jvp(lambda *leaves: jaxpr_as_fun(closed)(*leaves))
+    run = jax.custom_jvp(lambda *leaves: as_function(closed)(*leaves))
     run.defjvp(derivative, symbolic_zeros=True)
     return eqx.combine(jax.tree.structure(shape).unflatten(run(*leaves)), rest)

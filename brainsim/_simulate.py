@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from ._compat import cpu_options, is_outermost
+from ._compat import alike, as_carried, cpu_options, is_outermost
 from ._differentiated import unless_differentiated
 from ._dynamics import AbstractConnectivity, AbstractDelayed, AbstractNode
 from ._population import Population
@@ -150,6 +150,10 @@ def _run(
 ) -> Result:
     if kept:  # reverse mode adds up many steps: not in bfloat16
         node = jax.tree.map(lambda x: x.astype(jnp.float32) if eqx.is_array(x) and x.dtype == jnp.bfloat16 else x, node)
+    # Over devices: their gradients are added up once, and not in every step.
+    everything, fixed = eqx.partition((node, inputs, state.node, solver), eqx.is_array)
+    node, inputs, state_, solver = eqx.combine(alike(everything), fixed)
+    state = state._replace(node=state_)
     prepared = node.prepare(solver, dt=dt)
     sizes = node.inputs
     series = {name: x for name, x in inputs.items() if eqx.is_array(x) and x.ndim == 2}
@@ -212,7 +216,9 @@ def _run(
     lists = {name: r.empty(node) for name, r in records.items() if r.events is not None}
     zero = jnp.zeros((), jnp.int32)
     first = Snapshot(zero, node.pack(state.node, zero) if isinstance(node, Together) else state.node)
-    final, carried, done, parts = (first, lists), weights, 0, []
+    row = {name: x[:1] for name, x in series.items()}
+    (final, carried) = as_carried(lambda carry: block(len(levels) - 1)(carry, row)[0], ((first, lists), weights))
+    done, parts = 0, []
     for i, length in enumerate(levels):  # whole blocks of the longest level, then of the next with what remains
         todo = (steps - done) // length * length
         if todo:

@@ -204,6 +204,12 @@ def _collect_batch(operands, dims):
     return batched(operands, dims, bind=collect.bind, weights_at=(3,) if len(operands) == 8 else ())
 
 
+def axes(*leading, result="gb"):
+    """Names of batch axes, of these operands first, then perhaps of weights, the pattern, and k."""
+    weight = lambda n: ["g"] * (n - len(leading) - 4)
+    return lambda *operands, **params: ([*leading, *weight(len(operands)), "", "", "", "gb"], [result])
+
+
 # ---- the primitives
 
 add = _compat.define_primitive(
@@ -213,6 +219,7 @@ add = _compat.define_primitive(
     jvp=_add_jvp,
     transpose=_add_transpose,
     batch=_add_batch,
+    axes=axes("gb", "gb", "gb", "gb"),
 )
 gather = _compat.define_primitive(
     "brainsim_arrivals_gather",
@@ -221,6 +228,7 @@ gather = _compat.define_primitive(
     jvp=_gather_jvp,
     transpose=_gather_transpose,
     batch=_gather_batch,
+    axes=axes("gb"),
 )
 outer = _compat.define_primitive(
     "brainsim_arrivals_outer",
@@ -229,6 +237,7 @@ outer = _compat.define_primitive(
     jvp=_outer_jvp,
     transpose=_outer_transpose,
     batch=_outer_batch,
+    axes=axes("gb", "gb", "gb", result="g"),
 )
 collect = _compat.define_primitive(
     "brainsim_arrivals_collect",
@@ -237,6 +246,7 @@ collect = _compat.define_primitive(
     jvp=_collect_jvp,
     transpose=_collect_transpose,
     batch=_collect_batch,
+    axes=axes("gb", "gb", "gb"),
 )
 
 
@@ -250,22 +260,11 @@ def _kernel(name, weighted_size=None):
     return target
 
 
-def batch_axes(*leading):
-    """How many batch axes each operand has: these ones first, then perhaps weights, the pattern, and k."""
-    return lambda n: (*leading, *[1] * (n - len(leading) - 4), 0, 0, 0, 2)
-
-
 def _without_relevant(start, history, hints, relevant, *rest):
     return start, history, hints, *rest
 
 
-define_kernel(
-    add,
-    _kernel("brainsim_arrivals_add", 9),
-    batch_axes=batch_axes(2, 2, 2),
-    aliases={0: 0},
-    operands=_without_relevant,
-)
-define_kernel(gather, _kernel("brainsim_arrivals_gather", 6), batch_axes=batch_axes(2))
-define_kernel(outer, _kernel("brainsim_arrivals_outer"), batch_axes=batch_axes(2, 2, 2))
-define_kernel(collect, _kernel("brainsim_arrivals_collect", 8), batch_axes=batch_axes(2, 2, 2), aliases={0: 0})
+define_kernel(add, _kernel("brainsim_arrivals_add", 9), aliases={0: 0}, operands=_without_relevant)
+define_kernel(gather, _kernel("brainsim_arrivals_gather", 6))
+define_kernel(outer, _kernel("brainsim_arrivals_outer"))
+define_kernel(collect, _kernel("brainsim_arrivals_collect", 8), aliases={0: 0})

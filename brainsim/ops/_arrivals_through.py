@@ -19,7 +19,7 @@ from ._arrivals_batch import batched
 from ._arrivals_primitives import (
     add,
     all_relevant,
-    batch_axes,
+    axes,
     collect,
     gather,
     gathered,
@@ -128,6 +128,7 @@ through = _compat.define_primitive(
     jvp=_through_jvp,
     transpose=_through_transpose,
     batch=_through_batch,
+    axes=lambda *operands: (["gb", "gb", "gb", "gb", "g", "gb", "g", "", "", "", "gb"], ["gb", "gb", "g"]),
     multiple_results=True,
 )
 _compat.define_dce(through, _through_dce)
@@ -139,6 +140,8 @@ accumulate = _compat.define_primitive(
     jvp=_accumulate_jvp,
     transpose=_accumulate_transpose,
     batch=_accumulate_batch,
+    axes=axes("g", "gb", "gb", "gb", result="g"),
+    adds_to=0,
 )
 
 
@@ -146,4 +149,4 @@ def _accumulate_kernel(total, *_):
     return "brainsim_arrivals_accumulate" if total.dtype in (np.float32, np.float64) else None
 
 
-define_kernel(accumulate, _accumulate_kernel, batch_axes=batch_axes(1, 2, 2, 2), aliases={0: 0})
+define_kernel(accumulate, _accumulate_kernel, aliases={0: 0})

@@ -4,6 +4,7 @@ Few neurons spike in a step; to write an array anew for the sake of those costs 
 """
 
 import functools as ft
+import string
 from collections.abc import Sequence
 
 import jax
@@ -53,6 +54,13 @@ def _split(operands, n_arrays):
 def _abstract(*operands, n_arrays, parts, timed):
     _, arrays, _, lists, _ = _split(operands, n_arrays)
     return [_compat.ShapedArray(x.shape, x.dtype) for x in (*arrays, *lists)]
+
+
+def _axes(*operands, n_arrays, **params):
+    names = [string.ascii_letters[: max(x.ndim - 1, 0)] for x in operands]
+    _, arrays, _, lists, _ = _split(operands, n_arrays)
+    lists = [""] * len(lists)
+    return [*names[: 1 + 2 * n_arrays], *lists, ""], [*names[1 : 1 + len(arrays)], *lists]
 
 
 def _reference(*operands, n_arrays, parts, timed):
@@ -110,6 +118,7 @@ _at_spikes = _compat.define_primitive(
     reference=_reference,
     jvp=_jvp,
     batch=_batch,
+    axes=_axes,
     multiple_results=True,
 )
 define_call(_at_spikes, _call)

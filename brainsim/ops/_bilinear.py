@@ -72,7 +72,11 @@ def define_bilinear(
         out = bind(_merge(x, 1), *weight, *rest)
         return out.reshape(*x.shape[:3], *out.shape[2:]), 1
 
+    def axes(*operands, **params):
+        _, weight, rest = split(operands)
+        return ["gb", *["g"] * len(weight), *[""] * len(rest)], ["gb"]
+
     primitive = _compat.define_primitive(
-        name, abstract=abstract, reference=reference, jvp=jvp, transpose=transpose, batch=batch
+        name, abstract=abstract, reference=reference, jvp=jvp, transpose=transpose, batch=batch, axes=axes
     )
     return primitive

@@ -6,6 +6,7 @@ derivatives are those of the products one by one (`_csr_primitives`); `csr_matve
 
 import functools as ft
 import math
+import string
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -64,6 +65,11 @@ def _parts(operands, places, n_targets):
 
 def _abstract(*operands, places, n_targets):
     return [_compat.ShapedArray(x.shape, x.dtype) for x in _parts(operands, places, n_targets)[1]]
+
+
+def _axes(*operands, places, n_targets):
+    names = [string.ascii_letters[: x.ndim - 1] for x in operands]
+    return names, _parts(names, places, n_targets)[1]
 
 
 def _reference(*operands, places, n_targets):
@@ -128,7 +134,13 @@ def _call(*operands, places, n_targets):
 
 
 _blocks = _compat.define_primitive(
-    "brainsim_blocks", abstract=_abstract, reference=_reference, jvp=_jvp, batch=_batch, multiple_results=True
+    "brainsim_blocks",
+    abstract=_abstract,
+    reference=_reference,
+    jvp=_jvp,
+    batch=_batch,
+    axes=_axes,
+    multiple_results=True,
 )
 
 

@@ -32,6 +32,11 @@ def _product_abstract(x, *rest, n_out, masked=False):
     return _compat.ShapedArray((*x.shape[:2], n_out), x.dtype)
 
 
+def _product_axes(x, *rest, masked=False, **params):
+    weight = ["g"] * (len(rest) - 2 - masked)
+    return ["gb", *weight, "", "", *["gb"] * masked], ["gb"]
+
+
 def _product_jvp(primals, tangents, *, primitive, n_out, masked=False):
     x = primals[0]
     dx, *dweight = tangents[: len(primals) - 2 - masked]
@@ -160,6 +165,7 @@ scatter = _compat.define_primitive(
     jvp=ft.partial(_product_jvp, primitive=lambda: scatter),
     transpose=ft.partial(_product_transpose, adjoint=lambda: gather),
     batch=ft.partial(_product_batch, primitive=lambda: scatter),
+    axes=_product_axes,
 )
 gather = _compat.define_primitive(
     "brainsim_csr_gather",
@@ -168,6 +174,7 @@ gather = _compat.define_primitive(
     jvp=ft.partial(_product_jvp, primitive=lambda: gather),
     transpose=ft.partial(_product_transpose, adjoint=lambda: scatter),
     batch=ft.partial(_product_batch, primitive=lambda: gather),
+    axes=_product_axes,
 )
 outer = _compat.define_primitive(
     "brainsim_csr_outer",
@@ -176,6 +183,7 @@ outer = _compat.define_primitive(
     jvp=_outer_jvp,
     transpose=_outer_transpose,
     batch=_outer_batch,
+    axes=lambda *operands: (["gb", "gb", "", ""], ["g"]),
 )
 
 define_kernel(scatter, _scatter_kernel, operands=_without_mask)

@@ -27,6 +27,10 @@ def _through_abstract(spikes, weight, carried, *rest, n_out, masked):
     return [_compat.ShapedArray((*spikes.shape[:2], n_out), spikes.dtype), carried]
 
 
+def _through_axes(*operands, masked, **params):
+    return ["gb", "g", "g", "", "", *["gb"] * masked], ["gb", "g"]
+
+
 def _through_plain(spikes, weight, carried, *rest, n_out, masked):
     return [scatter.bind(spikes, weight, *rest, n_out=n_out, masked=masked), carried]
 
@@ -131,6 +135,7 @@ through = _compat.define_primitive(
     jvp=_through_jvp,
     transpose=_through_transpose,
     batch=_through_batch,
+    axes=_through_axes,
     multiple_results=True,
 )
 _compat.define_dce(through, _through_dce)
@@ -142,6 +147,8 @@ accumulate = _compat.define_primitive(
     jvp=_accumulate_jvp,
     transpose=_accumulate_transpose,
     batch=_accumulate_batch,
+    axes=lambda *operands: (["g", "gb", "gb", "", ""], ["g"]),
+    adds_to=0,
 )
 
 

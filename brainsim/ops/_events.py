@@ -4,6 +4,8 @@ A list is one integer array [capacity + 1, 2]: its row 0 holds how many spikes t
 was no room), row i + 1 the step and the neuron of spike i. As one array it has one buffer, which a loop keeps in place.
 """
 
+import string
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,6 +66,11 @@ def append_events(
 # ---- the primitive; all operands may have the same batch axes in front
 
 
+def _axes(events, spikes, step):
+    batch = string.ascii_letters[: step.ndim]
+    return [batch] * 3, [batch]
+
+
 def _reference(events, spikes, step):
     one = _append_one
     for _ in range(spikes.ndim - 1):
@@ -106,6 +113,7 @@ append = _compat.define_primitive(
     jvp=_jvp,
     transpose=lambda ct, *operands: [None] * len(operands),
     batch=_batch,
+    axes=_axes,
 )
 
 define_call(append, _kernel)

@@ -163,6 +163,12 @@ def _kernel(key, step, mean, *, n, process):
 
 
 counts = _compat.define_primitive(
-    "brainsim_counts", abstract=_abstract, reference=plain, jvp=_jvp, transpose=_transpose, batch=_batch
+    "brainsim_counts",
+    abstract=_abstract,
+    reference=plain,
+    jvp=_jvp,
+    transpose=_transpose,
+    batch=_batch,
+    axes=lambda *operands, **params: (["b", "b", "b"], ["b"]),
 )
 define_kernel(counts, _kernel)

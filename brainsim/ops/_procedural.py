@@ -201,6 +201,10 @@ def _abstract(x, seed, table, *, pattern, noise, forward):
     return _compat.ShapedArray((x.shape[0], *shape), x.dtype)
 
 
+def _axes(*operands, **params):
+    return ["b", "", ""], ["b"]
+
+
 def _jvp(primals, tangents, *, primitive, **params):  # the seed and the table are integers
     return primitive().bind(*primals, **params), primitive().bind(tangents[0], *primals[1:], **params)
 
@@ -247,6 +251,7 @@ scatter = _compat.define_primitive(
     jvp=ft.partial(_jvp, primitive=lambda: scatter),
     transpose=ft.partial(_transpose, adjoint=lambda: gather),
     batch=ft.partial(_batch, primitive=lambda: scatter),
+    axes=_axes,
 )
 gather = _compat.define_primitive(
     "brainsim_procedural_gather",
@@ -255,6 +260,7 @@ gather = _compat.define_primitive(
     jvp=ft.partial(_jvp, primitive=lambda: gather),
     transpose=ft.partial(_transpose, adjoint=lambda: scatter),
     batch=ft.partial(_batch, primitive=lambda: gather),
+    axes=_axes,
 )
 
 for primitive, reference in ((scatter, plain.scatter), (gather, plain.gather)):

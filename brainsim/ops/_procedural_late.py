@@ -190,6 +190,7 @@ send = _compat.define_primitive(
     jvp=_send_jvp,
     transpose=_send_transpose,
     batch=ft.partial(_batch, primitive=lambda: send),
+    axes=lambda *operands, **params: (["b", "b", "", "", "", ""], ["b"]),
 )
 collect = _compat.define_primitive(
     "brainsim_procedural_collect",
@@ -198,6 +199,7 @@ collect = _compat.define_primitive(
     jvp=_collect_jvp,
     transpose=_collect_transpose,
     batch=ft.partial(_batch, primitive=lambda: collect),
+    axes=lambda *operands, **params: (["b", "", "", "", ""], ["b"]),
 )
 
 for primitive, *forms in ((send, plain.send, _send_abstract), (collect, plain.collect, _collect_abstract)):

@@ -15,7 +15,7 @@ def _compact_abstract(values, *, size):
 
 def _compact_jvp(primals, tangents, *, size):
     out = compact.bind(*primals, size=size)
-    return out, _compat.Zero(_compat.ShapedArray(out.shape, jax.dtypes.float0))
+    return out, _compat.Zero(jax.typeof(out).to_tangent_aval())
 
 
 def _compact_transpose(ct, values, *, size):
@@ -36,6 +36,7 @@ compact = _compat.define_primitive(
     jvp=_compact_jvp,
     transpose=_compact_transpose,
     batch=_compact_batch,
+    axes=lambda *operands, **params: (["b"], ["b"]),
 )
 
 
@@ -43,4 +44,4 @@ def _kernel(values, *, size):
     return "brainsim_compact" if values.dtype in (np.float32, np.float64) else None
 
 
-define_kernel(compact, _kernel, batch_axes=lambda n: (1,))
+define_kernel(compact, _kernel)
