@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 # What a few hundred roundings leave of the last digits; `chaotic` is for thousands of steps through spikes.
-RTOL = {"float32": 1e-5, "float64": 1e-11}
+RTOL = {"bfloat16": 2**-7, "float32": 1e-5, "float64": 1e-11}
 CHAOTIC = {"float32": 2e-3, "float64": 1e-8}
 
 

@@ -102,6 +102,7 @@ def split(
     over, and the sum is added to the operand of number `adds_to`, if there is one.
     """
     summed = set("".join(operands)) - set("".join(results))
+    wide = jax.config.jax_enable_x64  # for XLA partitions in threads of its own
 
     def partition(mesh: Any, arguments: Sequence[Any], result: Any) -> Any:
         outs = result if isinstance(result, list) else [result]
@@ -110,6 +111,10 @@ def split(
         place = lambda names: NamedSharding(mesh, PartitionSpec(*(given.get(name) for name in names)))
 
         def part(*arrays: Any) -> Any:
+            with jax.enable_x64(wide):
+                return added_up(*arrays)
+
+        def added_up(*arrays: Any) -> Any:
             if not over:
                 return f(*arrays)
             if adds_to is None:

@@ -31,9 +31,9 @@ class _Definition(NamedTuple):
 _definitions: dict[Primitive, _Definition] = {}
 
 
-def primitives() -> tuple[Primitive, ...]:
-    """All that have been defined."""
-    return tuple(_definitions)
+def primitives() -> dict[Primitive, Axes]:
+    """All that have been defined, and the names of their batch axes."""
+    return {primitive: definition.axes for primitive, definition in _definitions.items()}
 
 
 def define_primitive(
