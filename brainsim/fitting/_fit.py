@@ -118,6 +118,8 @@ def fit(
                 update(min(i * steps + step - begins[-1], (i + 1) * steps), loss=np.min(found.loss))
             if found is None or not np.isfinite(found.loss).any():
                 if not np.isfinite(lowest).any():
+                    if objective.has_terms and _weightless(space, stage, jnp.asarray(last[0], u.dtype), train):
+                        raise ValueError(f"nothing to fit: {_what_is_missing(train)}")
                     raise ValueError(f"no start has a finite loss; the first was {space.describe(last[0])}: "
                                      "narrow the bounds, or take a smaller dt")  # fmt: skip
                 notes.append(f"stage {i + 1} of {len(stages)} found no finite loss; these are the parameters before it")
@@ -131,6 +133,10 @@ def fit(
     elif objective.has_terms and intervals:
         at = eqx.filter_jit(objective.linearised)(final, u_best[None])
     held_out, output = _unseen(space, final, u_best, objective.has_terms, test, whole, split)
+    infinite = held_out is not None and objective.has_terms and not math.isfinite(held_out)
+    if infinite and _weightless(space, final, u_best, test):
+        held_out = None
+        notes.append(f"no held-out loss: {_what_is_missing(test)}")
     spread = _spread(space, np.asarray(u_best, float), at if intervals else None, objective.likelihood)
     values = space.values(np.asarray(u_best))
     params = {
@@ -209,6 +215,17 @@ def _unseen(
 
     held_out, output = long_run(loss, u)
     return (None if split is None else float(held_out)), np.asarray(output)
+
+
+def _weightless(space: Space, loss: Callable, u: Array, part: Any) -> bool:
+    """Whether the loss counts nothing in this part of the recording, and so is a number divided by 0."""
+    return not float(eqx.filter_jit(lambda loss, u: jnp.sum(loss(space.at(u), part).weight))(loss, u))
+
+
+def _what_is_missing(part: Any) -> str:
+    span = "" if getattr(part, "end", None) is None else f" from {part.t0:g} to {part.end:g} ms"
+    silent = getattr(part, "spike_times", None) is not None and not len(part.spike_times)
+    return f"there are no spikes{span}" if silent else f"there is nothing that the loss counts{span}"
 
 
 def _spread(space: Space, u: np.ndarray, at: Linearised | None, likelihood: bool) -> list[Interval]:
