@@ -10,6 +10,7 @@
 #include "dense_kernels.h"
 #include "procedural_kernels.h"
 #include "procedural_late_kernels.h"
+#include "procedural_pieces.cc"
 
 using namespace brainsim;
 
@@ -134,8 +135,8 @@ bool late(const Draw& draw, const Pattern& p, bool wild, int64_t batch) {
   if (fault(delays) != nullptr || fault(Late{least, stride, rows - 4, table.get(), size}) == nullptr) return false;
   auto sent = spikes_of<T>(draw, batch * p.n_pre * kC), v = spikes_of<T>(draw, batch * rows * p.n_post);
   auto ring = array<T>(batch * rows * p.n_post, 0), found = array<T>(batch * p.n_pre * kC, NAN);
-  procedural_send<T, kNoise>(p, delays, k, batch, sent.get(), ring.get());
-  procedural_collect<T, kNoise>(p, delays, k, batch, v.get(), found.get());
+  procedural_send<T, kC == 2>(p, kNoise, delays, k, batch, sent.get(), ring.get());
+  procedural_collect<T, kC == 2>(p, kNoise, delays, k, batch, v.get(), found.get());
   const auto [one, scale] = product(ring.get(), v.get(), batch * rows * p.n_post);
   const auto [other, ignored] = product(found.get(), sent.get(), batch * p.n_pre * kC);
   return std::abs(one - other) <= 1e-3 * (scale + ignored);
@@ -158,8 +159,8 @@ bool procedural(const Draw& draw, bool wild) {
   auto x = spikes_of<T>(draw, batch * n_pre), v = array<T>(batch * n_post * kC, 0);
   for (int64_t i = 0; i < batch * n_post * kC; ++i) v[i] = T(draw(4));
   auto out = array<T>(batch * n_post * kC, NAN), found = array<T>(batch * n_pre, NAN);
-  procedural_scatter<T, kNoise>(p, batch, x.get(), out.get());
-  procedural_gather<T, kNoise>(p, batch, v.get(), found.get());
+  procedural_scatter<T, kC == 2>(p, kNoise, batch, x.get(), out.get());
+  procedural_gather<T, kC == 2>(p, kNoise, batch, v.get(), found.get());
   // Each is the transpose of the other.
   const auto [one, scale] = product(out.get(), v.get(), batch * n_post * kC);
   const auto [other, ignored] = product(found.get(), x.get(), batch * n_pre);

@@ -10,10 +10,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <optional>
-#include <vector>
-
-#include "xla/ffi/api/ffi.h"
 
 #define __global__
 #define __device__
@@ -55,36 +51,24 @@ inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cud
 }
 
 // What XLA's runtime hands to a handler on a GPU, and not on a CPU: a stream, and memory for as long as a call lasts.
+template <typename Reader>
+void read(Reader&, cudaStream_t* stream) {
+  *stream = nullptr;
+}
+
 class EmulatedScratch {
  public:
-  std::optional<void*> Allocate(size_t bytes, size_t) {
-    memory_.emplace_back(new char[bytes]);
-    std::memset(memory_.back().get(), 0x5a, bytes);  // nobody promises zeros
-    return memory_.back().get();
+  void* allocate(size_t bytes, size_t) {
+    memory_.reset(new char[bytes]);
+    std::memset(memory_.get(), 0x5a, bytes);  // nobody promises zeros
+    return memory_.get();
   }
 
  private:
-  std::vector<std::unique_ptr<char[]>> memory_;
+  std::unique_ptr<char[]> memory_;
 };
 
-namespace xla::ffi {
-
-template <>
-struct CtxDecoding<PlatformStream<cudaStream_t>> {
-  using Type = cudaStream_t;
-  static std::optional<Type> Decode(const XLA_FFI_Api*, XLA_FFI_ExecutionContext*, DiagnosticEngine&) {
-    return nullptr;
-  }
-};
-
-template <>
-struct CtxDecoding<EmulatedScratch> {
-  using Type = EmulatedScratch;
-  static std::optional<Type> Decode(const XLA_FFI_Api*, XLA_FFI_ExecutionContext*, DiagnosticEngine&) {
-    return EmulatedScratch();
-  }
-};
-
-}  // namespace xla::ffi
+template <typename Reader>
+void read(Reader&, EmulatedScratch*) {}
 
 #endif  // BRAINSIM_TESTS_EMULATED_CUDA_H_

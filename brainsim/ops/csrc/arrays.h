@@ -8,13 +8,12 @@
 #include <initializer_list>
 
 #include "narrow.h"
-#include "xla/ffi/api/ffi.h"
+#include "xla.h"
 
 namespace brainsim {
 
-namespace ffi = xla::ffi;
-using Any = ffi::AnyBuffer;
-using Out = ffi::Result<ffi::AnyBuffer>;
+using ffi::Any;
+using ffi::Out;
 
 inline int64_t count(const Any& array) { return static_cast<int64_t>(array.element_count()); }
 
@@ -54,7 +53,7 @@ ffi::Error typed(const Any& vector, const Any* weights, Run run) {
   if (type == ffi::F32 && narrow == ffi::F32) return run(float{}, float{});
   if (type == ffi::F32 && narrow == ffi::BF16) return run(float{}, BFloat16{});
   if (type == ffi::F64 && narrow == ffi::F64) return run(double{}, double{});
-  return ffi::Error::InvalidArgument("brainsim: no kernel for these types");
+  return ffi::Error::InvalidArgument("operators", "no kernel for these types");
 }
 
 }  // namespace brainsim

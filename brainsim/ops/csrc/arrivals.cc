@@ -16,7 +16,6 @@
 #include "arrivals_problem.h"
 #include "handlers.h"
 #include "parallel.h"
-#include "xla/ffi/api/ffi.h"
 
 namespace brainsim::arriving {
 namespace {
@@ -128,16 +127,9 @@ ffi::Error compact_rows(Any values, Out out) {
 }  // namespace
 }  // namespace brainsim::arriving
 
-#define BRAINSIM_BIND xla::ffi::Ffi::Bind()
-#define BRAINSIM_ARG .Arg<xla::ffi::AnyBuffer>()
-#define BRAINSIM_PATTERN BRAINSIM_ARG BRAINSIM_ARG BRAINSIM_ARG BRAINSIM_ARG
-
-BRAINSIM_HANDLER(brainsim_arrivals_add, arriving::add_weighted,
-                 BRAINSIM_POOL BRAINSIM_ARG BRAINSIM_ARG BRAINSIM_ARG BRAINSIM_ARG BRAINSIM_PATTERN)
-BRAINSIM_HANDLER(brainsim_arrivals_add_unit, arriving::add_unit,
-                 BRAINSIM_POOL BRAINSIM_ARG BRAINSIM_ARG BRAINSIM_ARG BRAINSIM_PATTERN)
-BRAINSIM_HANDLER(brainsim_arrivals_gather, arriving::gather_weighted, BRAINSIM_POOL BRAINSIM_ARG BRAINSIM_ARG BRAINSIM_PATTERN)
-BRAINSIM_HANDLER(brainsim_arrivals_gather_unit, arriving::gather_unit, BRAINSIM_POOL BRAINSIM_ARG BRAINSIM_PATTERN)
-BRAINSIM_HANDLER(brainsim_arrivals_outer, arriving::outer_weights,
-                 BRAINSIM_POOL BRAINSIM_ARG BRAINSIM_ARG BRAINSIM_ARG BRAINSIM_PATTERN)
-BRAINSIM_HANDLER(brainsim_compact, arriving::compact_rows, BRAINSIM_BIND BRAINSIM_ARG)
+BRAINSIM_HANDLER(brainsim_arrivals_add, arriving::add_weighted)
+BRAINSIM_HANDLER(brainsim_arrivals_add_unit, arriving::add_unit)
+BRAINSIM_HANDLER(brainsim_arrivals_gather, arriving::gather_weighted)
+BRAINSIM_HANDLER(brainsim_arrivals_gather_unit, arriving::gather_unit)
+BRAINSIM_HANDLER(brainsim_arrivals_outer, arriving::outer_weights)
+BRAINSIM_HANDLER(brainsim_compact, arriving::compact_rows)

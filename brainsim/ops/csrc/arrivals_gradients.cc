@@ -15,7 +15,6 @@
 #include "arrivals_problem.h"
 #include "handlers.h"
 #include "parallel.h"
-#include "xla/ffi/api/ffi.h"
 
 namespace brainsim::arriving {
 namespace {
@@ -84,12 +83,6 @@ ffi::Error accumulate(ffi::ThreadPool pool, Any sum, Any history, Any hints, Any
 }  // namespace
 }  // namespace brainsim::arriving
 
-#define BRAINSIM_ARG .Arg<xla::ffi::AnyBuffer>()
-#define BRAINSIM_PATTERN BRAINSIM_ARG BRAINSIM_ARG BRAINSIM_ARG BRAINSIM_ARG
-
-BRAINSIM_HANDLER(brainsim_arrivals_accumulate, arriving::accumulate,
-                 BRAINSIM_POOL BRAINSIM_ARG BRAINSIM_ARG BRAINSIM_ARG BRAINSIM_ARG BRAINSIM_PATTERN)
-BRAINSIM_HANDLER(brainsim_arrivals_collect, arriving::collect_weighted,
-                 BRAINSIM_POOL BRAINSIM_ARG BRAINSIM_ARG BRAINSIM_ARG BRAINSIM_ARG BRAINSIM_PATTERN)
-BRAINSIM_HANDLER(brainsim_arrivals_collect_unit, arriving::collect_unit,
-                 BRAINSIM_POOL BRAINSIM_ARG BRAINSIM_ARG BRAINSIM_ARG BRAINSIM_PATTERN)
+BRAINSIM_HANDLER(brainsim_arrivals_accumulate, arriving::accumulate)
+BRAINSIM_HANDLER(brainsim_arrivals_collect, arriving::collect_weighted)
+BRAINSIM_HANDLER(brainsim_arrivals_collect_unit, arriving::collect_unit)

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
-#include <string>
 
 #include "arrays.h"
 #include "delayed.h"
@@ -14,7 +13,7 @@
 namespace brainsim::arriving {
 
 inline ffi::Error invalid(const char* what) {
-  return ffi::Error::InvalidArgument(std::string("brainsim arrivals: ") + what);
+  return ffi::Error::InvalidArgument("arrivals", what);
 }
 
 struct Pattern {

@@ -12,13 +12,12 @@
 #include "at_spikes_kernel.h"
 #include "at_spikes_problem.h"
 #include "handlers.h"
-#include "xla/ffi/api/ffi.h"
 
 namespace brainsim::spiking {
 namespace {
 
-ffi::Error at_spikes(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t targets, int64_t timed,
-                     ffi::Span<const int64_t> parts) {
+ffi::Error at_spikes(ffi::Operands args, ffi::Results rets, int64_t targets, int64_t timed,
+                     ffi::Span parts) {
   Problem p;
   const auto alias = [](const Any& operand, const Any& result) {  // a copy, if XLA still needs the operand
     if (operand.untyped_data() != result.untyped_data())
@@ -26,7 +25,7 @@ ffi::Error at_spikes(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t t
     return ffi::Error::Success();
   };
   if (ffi::Error error = check(args, rets, targets, timed, parts, alias, &p); error.failure()) return error;
-  const auto spikes = *args.get<Any>(0), step = *args.get<Any>(args.size() - 1);
+  const Any spikes = args[0], step = args[args.size() - 1];
   const auto now = static_cast<int32_t>(*data<uint32_t>(step) + 1);
   return typed(spikes, nullptr, [&](auto zero, auto) {
     brainsim::at_spikes(data<const decltype(zero)>(spikes), p.n, now, p.target, p.n_targets, p.list, p.n_lists);
@@ -37,11 +36,4 @@ ffi::Error at_spikes(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t t
 }  // namespace
 }  // namespace brainsim::spiking
 
-BRAINSIM_EXPORT XLA_FFI_Error* brainsim_at_spikes(XLA_FFI_CallFrame* frame);
-XLA_FFI_DEFINE_HANDLER_SYMBOL(brainsim_at_spikes, brainsim::spiking::at_spikes,
-                              xla::ffi::Ffi::Bind()
-                                  .RemainingArgs()
-                                  .RemainingRets()
-                                  .Attr<int64_t>("targets")
-                                  .Attr<int64_t>("timed")
-                                  .Attr<xla::ffi::Span<const int64_t>>("parts"));
+BRAINSIM_HANDLER(brainsim_at_spikes, spiking::at_spikes, "targets", "timed", "parts")

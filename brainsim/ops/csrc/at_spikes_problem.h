@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <limits>
-#include <string>
 
 #include "arrays.h"
 #include "targets.h"
@@ -22,57 +21,53 @@ struct Problem {
 };
 
 inline ffi::Error invalid(const char* what) {
-  return ffi::Error::InvalidArgument(std::string("brainsim at_spikes: ") + what);
+  return ffi::Error::InvalidArgument("at_spikes", what);
 }
 
 // Calls `alias(operand, result)` for each result, which is to make the one the other, in place or by a copy.
 template <typename Alias>
-ffi::Error check(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t targets, int64_t timed,
-                 ffi::Span<const int64_t> parts, Alias alias, Problem* p) {
+ffi::Error check(ffi::Operands args, ffi::Results rets, int64_t targets, int64_t timed,
+                 ffi::Span parts, Alias alias, Problem* p) {
   const size_t n_lists = parts.size() / 2, n_targets = static_cast<size_t>(targets);
   if (targets < 0 || timed < 0 || timed > targets || n_targets > kMost || n_lists > kMost || parts.size() % 2 != 0)
     return invalid("too many arrays or lists");
   if (args.size() != 2 * n_targets + n_lists + 2 || rets.size() != n_targets + n_lists)
     return invalid("there are not as many operands and results as expected");
-  const auto spikes = args.get<Any>(0), step = args.get<Any>(args.size() - 1);
-  if (!spikes.has_value() || !step.has_value() || step->element_type() != ffi::S32 || step->element_count() != 1)
+  const Any spikes = args[0], step = args[args.size() - 1];
+  if (step.element_type() != ffi::S32 || step.element_count() != 1)
     return invalid("the step must be one int32");
-  if (spikes->element_type() != ffi::F32 && spikes->element_type() != ffi::F64)
+  if (spikes.element_type() != ffi::F32 && spikes.element_type() != ffi::F64)
     return invalid("spikes must be float32 or float64");
-  const int64_t n = count(*spikes);
+  const int64_t n = count(spikes);
   if (n > std::numeric_limits<int32_t>::max()) return invalid("too many neurons for 32-bit indices");
   p->n = n, p->n_targets = n_targets, p->n_lists = n_lists;
   const auto same = [](const Any& operand, const Any& result) {
     return operand.element_type() == result.element_type() && operand.size_bytes() == result.size_bytes();
   };
   for (size_t t = 0; t < n_targets; ++t) {
-    const auto array = args.get<Any>(1 + t), values = args.get<Any>(1 + n_targets + t);
-    auto result = rets.get<Any>(t);
-    if (!array.has_value() || !values.has_value() || !result.has_value()) return invalid("an array is missing");
-    const int64_t given = count(*values);
-    const auto size = count(*array) > 0 ? static_cast<int64_t>(array->size_bytes()) / count(*array) : 4;
-    if (count(*array) != n || (given != n && given != 1) || values->element_type() != array->element_type())
+    const Any array = args[1 + t], values = args[1 + n_targets + t], result = rets[t];
+    const int64_t given = count(values);
+    const auto size = count(array) > 0 ? static_cast<int64_t>(array.size_bytes()) / count(array) : 4;
+    if (count(array) != n || (given != n && given != 1) || values.element_type() != array.element_type())
       return invalid("arrays must have one entry per neuron, and their new values that or one, of the same type");
     if (size != 4 && size != 8) return invalid("entries must have four or eight bytes");
-    if (!same(*array, **result)) return invalid("results must have the shapes of the arrays");
-    p->target[t] = {data<char>(**result), data<char>(*values), given == 1 ? 0 : size, size,
+    if (!same(array, result)) return invalid("results must have the shapes of the arrays");
+    p->target[t] = {data<char>(result), data<char>(values), given == 1 ? 0 : size, size,
                     static_cast<int64_t>(t) >= targets - timed};
-    if (p->target[t].timed && array->element_type() != ffi::S32) return invalid("times must be int32");
-    if (ffi::Error error = alias(*array, **result); error.failure()) return error;
+    if (p->target[t].timed && array.element_type() != ffi::S32) return invalid("times must be int32");
+    if (ffi::Error error = alias(array, result); error.failure()) return error;
   }
   for (size_t l = 0; l < n_lists; ++l) {
-    const auto operand = args.get<Any>(1 + 2 * n_targets + l);
-    auto result = rets.get<Any>(n_targets + l);
-    if (!operand.has_value() || !result.has_value()) return invalid("a list is missing");
-    const auto shape = operand->dimensions();
+    const Any operand = args[1 + 2 * n_targets + l], result = rets[n_targets + l];
+    const auto shape = operand.dimensions();
     const int64_t first = parts.begin()[2 * l], size = parts.begin()[2 * l + 1];
-    if (operand->element_type() != ffi::S32 || shape.size() != 2 || shape[0] < 1 || shape[1] != 2 ||
+    if (operand.element_type() != ffi::S32 || shape.size() != 2 || shape[0] < 1 || shape[1] != 2 ||
         shape[0] > std::numeric_limits<int32_t>::max())
       return invalid("lists must be int32 [capacity + 1, 2]");
     if (first < 0 || size < 0 || first > n || size > n - first) return invalid("there are no such neurons");
-    if (!same(*operand, **result)) return invalid("results must have the shapes of the lists");
-    p->list[l] = {data<int32_t>(**result), shape[0] - 1, first, size};
-    if (ffi::Error error = alias(*operand, **result); error.failure()) return error;
+    if (!same(operand, result)) return invalid("results must have the shapes of the lists");
+    p->list[l] = {data<int32_t>(result), shape[0] - 1, first, size};
+    if (ffi::Error error = alias(operand, result); error.failure()) return error;
   }
   return ffi::Error::Success();
 }

@@ -15,7 +15,6 @@
 #include "csr_shared.h"
 #include "handlers.h"
 #include "parallel.h"
-#include "xla/ffi/api/ffi.h"
 
 namespace brainsim::many {
 namespace {
@@ -47,8 +46,8 @@ void alone(const Problem<T>& p) {
     deliver_blocks(s->spikes, s->n, s->blocks, s->n_blocks);
 }
 
-ffi::Error blocks(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t batch,
-                  ffi::Span<const int64_t> layout) {
+ffi::Error blocks(ffi::ThreadPool pool, ffi::Operands args, ffi::Results rets, int64_t batch,
+                  ffi::Span layout) {
   return dispatch(batch, layout, rets, [&](auto zero) {
     using T = decltype(zero);
     Problem<T> p;
@@ -74,7 +73,4 @@ ffi::Error blocks(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingR
 }  // namespace
 }  // namespace brainsim::many
 
-BRAINSIM_EXPORT XLA_FFI_Error* brainsim_blocks(XLA_FFI_CallFrame* frame);
-XLA_FFI_DEFINE_HANDLER_SYMBOL(
-    brainsim_blocks, brainsim::many::blocks,
-    BRAINSIM_POOL.RemainingArgs().RemainingRets().Attr<int64_t>("batch").Attr<xla::ffi::Span<const int64_t>>("layout"));
+BRAINSIM_HANDLER(brainsim_blocks, many::blocks, "batch", "layout")

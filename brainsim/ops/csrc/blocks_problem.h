@@ -48,7 +48,7 @@ void of_vector(const Problem<T>& first, int64_t b, Problem<T>* p) {
 // The problem of the first of `batch` vectors. Calls `alias(operand, result)` for each target, which is to make the one the
 // other, in place or by a copy.
 template <typename T, typename Alias>
-ffi::Error check(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t batch, ffi::Span<const int64_t> layout,
+ffi::Error check(ffi::Operands args, ffi::Results rets, int64_t batch, ffi::Span layout,
                  Alias alias, Problem<T>* p) {
   constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
   constexpr ffi::DataType type = sizeof(T) == 4 ? ffi::F32 : ffi::F64;
@@ -61,40 +61,37 @@ ffi::Error check(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t batch
   p->n_targets = n_targets;
   p->n_blocks = n_blocks;
   for (int64_t t = 0; t < n_targets; ++t) {
-    const auto given = args.get<Any>(next++);
-    auto result = rets.get<Any>(static_cast<size_t>(t));
-    if (!given.has_value() || !result.has_value() || given->element_type() != type ||
-        (*result)->element_type() != type || (*result)->size_bytes() != given->size_bytes())
+    const Any given = args[next++], result = rets[static_cast<size_t>(t)];
+    if (given.element_type() != type || result.element_type() != type || result.size_bytes() != given.size_bytes())
       return invalid("a target must be of the type of the others, and its result like it");
-    targets[t] = data<T>(**result);
-    sizes[t] = count(*given) / batch;
-    if (sizes[t] * batch != count(*given)) return invalid("a target has no vector for each of the batch");
+    targets[t] = data<T>(result);
+    sizes[t] = count(given) / batch;
+    if (sizes[t] * batch != count(given)) return invalid("a target has no vector for each of the batch");
     if (sizes[t] > kMost) return invalid("too many neurons for 32-bit indices");
-    if (ffi::Error error = alias(*given, **result); error.failure()) return error;
+    if (ffi::Error error = alias(given, result); error.failure()) return error;
   }
 
   for (int64_t b = 0; b < n_blocks; ++b) {
     const int64_t* at = layout.begin() + b * kFields;
-    const auto array = [&](int64_t i) { return args.get<Any>(static_cast<size_t>(3 * b + i)); };
-    const auto indices = array(0), indptr = array(1), weights = array(2);
-    if (!indices.has_value() || !indptr.has_value() || !weights.has_value()) return invalid("a block lacks an array");
-    if (indices->element_type() != ffi::S32 || indptr->element_type() != ffi::S32)
+    const auto array = [&](int64_t i) { return args[static_cast<size_t>(3 * b + i)]; };
+    const Any indices = array(0), indptr = array(1), weights = array(2);
+    if (indices.element_type() != ffi::S32 || indptr.element_type() != ffi::S32)
       return invalid("indices and indptr must be int32");
-    const int64_t nnz = count(*indices), n_pre = count(*indptr) - 1;
+    const int64_t nnz = count(indices), n_pre = count(indptr) - 1;
     if (n_pre < 0 || nnz > kMost) return invalid("a block has no rows, or too many synapses");
     if (at[2] < 0 || at[2] >= n_targets) return invalid("a block has no target");
     if (at[1] < 0 || at[3] < 0 || at[4] < 0 || at[3] > sizes[at[2]] || at[4] > sizes[at[2]] - at[3])
       return invalid("a block ends outside of its target");
     const bool each = at[5] != 0;
-    const int64_t n_weights = each ? nnz : 1, given = count(*weights);
-    if (weights->element_type() != type || (given != n_weights && (given % batch != 0 || given / batch != n_weights)))
+    const int64_t n_weights = each ? nnz : 1, given = count(weights);
+    if (weights.element_type() != type || (given != n_weights && (given % batch != 0 || given / batch != n_weights)))
       return invalid("weights must be one, or one per synapse, of the type of the spikes");
     p->own_weights[b] = given == n_weights ? 0 : n_weights;
     if (b > 0 && at[0] < at[-kFields]) return invalid("blocks must come in the order of their sources");
     p->nnz += nnz;
-    p->blocks[b] = {{data<int32_t>(*indices), data<int32_t>(*indptr), nnz, n_pre, at[4]},
+    p->blocks[b] = {{data<int32_t>(indices), data<int32_t>(indptr), nnz, n_pre, at[4]},
                     at[1],
-                    data<T>(*weights),
+                    data<T>(weights),
                     each,
                     targets[at[2]] + at[3],
                     at[3],
@@ -103,17 +100,16 @@ ffi::Error check(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t batch
 
   int64_t first = 0;
   for (int64_t s = 0; next < args.size(); ++s) {
-    const auto spikes = args.get<Any>(next++);
-    if (!spikes.has_value() || spikes->element_type() != type)
-      return invalid("spikes and targets must have the same type");
-    const int64_t n = count(*spikes) / batch;
-    if (n * batch != count(*spikes)) return invalid("a source has no vector for each of the batch");
+    const Any spikes = args[next++];
+    if (spikes.element_type() != type) return invalid("spikes and targets must have the same type");
+    const int64_t n = count(spikes) / batch;
+    if (n * batch != count(spikes)) return invalid("a source has no vector for each of the batch");
     if (n > kMost) return invalid("too many neurons for 32-bit indices");
     int64_t last = first;
     for (; last < n_blocks && layout.begin()[last * kFields] == s; ++last)
       if (p->blocks[last].first_pre > n || p->blocks[last].rows.n_pre > n - p->blocks[last].first_pre)
         return invalid("a block begins outside of its source");
-    if (last > first) p->sources[p->n_sources++] = {data<T>(*spikes), n, p->blocks + first, last - first};
+    if (last > first) p->sources[p->n_sources++] = {data<T>(spikes), n, p->blocks + first, last - first};
     first = last;
   }
   return first == n_blocks ? ffi::Error::Success() : invalid("a block has no source");
@@ -121,16 +117,15 @@ ffi::Error check(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t batch
 
 // Calls `run` with a value of the type of the results, if there is anything to do and the layout can be read.
 template <typename Run>
-ffi::Error dispatch(int64_t batch, ffi::Span<const int64_t> layout, ffi::RemainingRets rets, Run run) {
+ffi::Error dispatch(int64_t batch, ffi::Span layout, ffi::Results rets, Run run) {
   if (batch < 0) return invalid("a batch has 0 or more vectors");
   const auto size = static_cast<int64_t>(layout.size());
   if (size % kFields != 0 || size / kFields > kMostBlocks) return invalid("six numbers a block, 256 blocks");
   if (rets.size() == 0 || rets.size() > static_cast<size_t>(kMostTargets)) return invalid("there must be 1 to 64 targets");
-  auto first = rets.get<Any>(0);
-  if (!first.has_value()) return invalid("a target is missing");
-  if (batch == 0) return count(**first) == 0 ? ffi::Error::Success() : invalid("a target has vectors, but the batch has none");
-  if ((*first)->element_type() == ffi::F32) return run(float{});
-  if ((*first)->element_type() == ffi::F64) return run(double{});
+  const Any first = rets[0];
+  if (batch == 0) return count(first) == 0 ? ffi::Error::Success() : invalid("a target has vectors, but the batch has none");
+  if (first.element_type() == ffi::F32) return run(float{});
+  if (first.element_type() == ffi::F64) return run(double{});
   return invalid("vectors must be float32 or float64");
 }
 

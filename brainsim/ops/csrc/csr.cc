@@ -14,7 +14,6 @@
 #include "csr_shared.h"
 #include "handlers.h"
 #include "parallel.h"
-#include "xla/ffi/api/ffi.h"
 
 namespace brainsim::csr {
 namespace {
@@ -110,14 +109,11 @@ ffi::Error outer_weights(ffi::ThreadPool pool, Any spikes, Any values, Any indic
 }  // namespace
 }  // namespace brainsim::csr
 
-#define BRAINSIM_THREE BRAINSIM_POOL.Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>()
-#define BRAINSIM_FOUR BRAINSIM_THREE.Arg<xla::ffi::AnyBuffer>()
-
-BRAINSIM_HANDLER(brainsim_csr_scatter, csr::scatter_weighted, BRAINSIM_FOUR)
-BRAINSIM_HANDLER(brainsim_csr_scatter_unit, csr::scatter_unit, BRAINSIM_THREE)
-BRAINSIM_HANDLER(brainsim_csr_gather, csr::gather_weighted, BRAINSIM_FOUR)
-BRAINSIM_HANDLER(brainsim_csr_gather_unit, csr::gather_unit, BRAINSIM_THREE)
-BRAINSIM_HANDLER(brainsim_csr_outer, csr::outer_weights, BRAINSIM_FOUR)
+BRAINSIM_HANDLER(brainsim_csr_scatter, csr::scatter_weighted)
+BRAINSIM_HANDLER(brainsim_csr_scatter_unit, csr::scatter_unit)
+BRAINSIM_HANDLER(brainsim_csr_gather, csr::gather_weighted)
+BRAINSIM_HANDLER(brainsim_csr_gather_unit, csr::gather_unit)
+BRAINSIM_HANDLER(brainsim_csr_outer, csr::outer_weights)
 
 // The Python side refuses a library built from other sources than its own; see ops/_library.py.
 BRAINSIM_EXPORT const char* brainsim_abi() { return "19"; }

@@ -13,7 +13,6 @@
 #include "csr_problem.h"
 #include "handlers.h"
 #include "parallel.h"
-#include "xla/ffi/api/ffi.h"
 
 namespace brainsim::csr {
 namespace {
@@ -67,10 +66,6 @@ ffi::Error accumulate(ffi::ThreadPool pool, Any sum, Any spikes, Any values, Any
 }  // namespace
 }  // namespace brainsim::csr
 
-#define BRAINSIM_TWO BRAINSIM_POOL.Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>()
-#define BRAINSIM_FOUR BRAINSIM_TWO.Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>()
-#define BRAINSIM_FIVE BRAINSIM_FOUR.Arg<xla::ffi::AnyBuffer>()
-
-BRAINSIM_HANDLER(brainsim_csr_gather_relevant, csr::gather_weighted, BRAINSIM_FIVE)
-BRAINSIM_HANDLER(brainsim_csr_gather_relevant_unit, csr::gather_unit, BRAINSIM_FOUR)
-BRAINSIM_HANDLER(brainsim_csr_accumulate, csr::accumulate, BRAINSIM_FIVE)
+BRAINSIM_HANDLER(brainsim_csr_gather_relevant, csr::gather_weighted)
+BRAINSIM_HANDLER(brainsim_csr_gather_relevant_unit, csr::gather_unit)
+BRAINSIM_HANDLER(brainsim_csr_accumulate, csr::accumulate)

@@ -10,7 +10,6 @@
 #include "csr_problem.h"
 #include "handlers.h"
 #include "parallel.h"
-#include "xla/ffi/api/ffi.h"
 
 namespace brainsim::csr {
 namespace {
@@ -43,12 +42,5 @@ ffi::Error gather_narrow(ffi::ThreadPool pool, Any values, Any weights, Any indi
 }  // namespace
 }  // namespace brainsim::csr
 
-#define BRAINSIM_FOUR             \
-  BRAINSIM_POOL                   \
-      .Arg<xla::ffi::AnyBuffer>() \
-      .Arg<xla::ffi::AnyBuffer>() \
-      .Arg<xla::ffi::AnyBuffer>() \
-      .Arg<xla::ffi::AnyBuffer>()
-
-BRAINSIM_HANDLER(brainsim_csr_scatter_narrow, csr::scatter_narrow, BRAINSIM_FOUR)
-BRAINSIM_HANDLER(brainsim_csr_gather_narrow, csr::gather_narrow, BRAINSIM_FOUR)
+BRAINSIM_HANDLER(brainsim_csr_scatter_narrow, csr::scatter_narrow)
+BRAINSIM_HANDLER(brainsim_csr_gather_narrow, csr::gather_narrow)

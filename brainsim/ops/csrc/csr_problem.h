@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
-#include <string>
 
 #include "arrays.h"
 #include "rows.h"
@@ -25,7 +24,7 @@ inline bool per_synapse(const Any& array, int64_t groups, int64_t nnz) {
 }
 
 inline ffi::Error invalid(const char* what) {
-  return ffi::Error::InvalidArgument(std::string("brainsim CSR: ") + what);
+  return ffi::Error::InvalidArgument("CSR", what);
 }
 
 // Reads the sizes from `pre` [G, B, n_pre] and `post` [G, B, n_post], and checks every array against them. Weights are of

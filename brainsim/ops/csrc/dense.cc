@@ -10,7 +10,6 @@
 #include "dense_problem.h"
 #include "handlers.h"
 #include "parallel.h"
-#include "xla/ffi/api/ffi.h"
 
 namespace brainsim::dense {
 namespace {
@@ -36,7 +35,7 @@ ffi::Error matrix(ffi::ThreadPool pool, Any spikes, Any weights, Out out) {
               [&](const auto* x, const auto* w, auto* y) { dense_scatter(p.in_size, p.out_size, x, w, y); });
 }
 
-ffi::Error convolution(ffi::ThreadPool pool, Any images, Any weights, ffi::Span<const int64_t> sizes, Out out) {
+ffi::Error convolution(ffi::ThreadPool pool, Any images, Any weights, ffi::Span sizes, Out out) {
   Problem p;
   Convolution c;
   if (ffi::Error error = check_convolution(images, weights, sizes, *out, &c, &p); error.failure()) return error;
@@ -47,7 +46,5 @@ ffi::Error convolution(ffi::ThreadPool pool, Any images, Any weights, ffi::Span<
 }  // namespace
 }  // namespace brainsim::dense
 
-#define BRAINSIM_TWO BRAINSIM_POOL.Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>()
-
-BRAINSIM_HANDLER(brainsim_dense_scatter, dense::matrix, BRAINSIM_TWO)
-BRAINSIM_HANDLER(brainsim_convolution_scatter, dense::convolution, BRAINSIM_TWO.Attr<xla::ffi::Span<const int64_t>>("sizes"))
+BRAINSIM_HANDLER(brainsim_dense_scatter, dense::matrix)
+BRAINSIM_HANDLER(brainsim_convolution_scatter, dense::convolution, "sizes")

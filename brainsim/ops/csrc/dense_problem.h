@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <limits>
-#include <string>
 
 #include "arrays.h"
 #include "convolution.h"
@@ -19,7 +18,7 @@ struct Problem {
 };
 
 inline ffi::Error invalid(const char* what) {
-  return ffi::Error::InvalidArgument(std::string("brainsim dense: ") + what);
+  return ffi::Error::InvalidArgument("dense", what);
 }
 
 // Checks the arrays against `in_size`, `weight_size` and `out_size` of the problem, and reads the others.
@@ -42,7 +41,7 @@ inline ffi::Error check_matrix(const Any& spikes, const Any& weights, const Any&
   return check(spikes, weights, out, p);
 }
 
-inline ffi::Error check_convolution(const Any& images, const Any& weights, ffi::Span<const int64_t> sizes,
+inline ffi::Error check_convolution(const Any& images, const Any& weights, ffi::Span sizes,
                                     const Any& out, Convolution* c, Problem* p) {
   if (sizes.size() != 12) return invalid("a convolution has 12 sizes");
   for (const int64_t size : sizes)

@@ -10,7 +10,6 @@
 #include "events_kernel.h"
 #include "events_problem.h"
 #include "handlers.h"
-#include "xla/ffi/api/ffi.h"
 
 namespace brainsim::listing {
 namespace {
@@ -32,5 +31,4 @@ ffi::Error append_events(Any list, Any spikes, Any step, Out out) {
 }  // namespace
 }  // namespace brainsim::listing
 
-BRAINSIM_HANDLER(brainsim_append_events, listing::append_events,
-                 xla::ffi::Ffi::Bind().Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>())
+BRAINSIM_HANDLER(brainsim_append_events, listing::append_events)

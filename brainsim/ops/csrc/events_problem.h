@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
-#include <string>
 
 #include "arrays.h"
 
@@ -17,7 +16,7 @@ struct Problem {
 };
 
 inline ffi::Error invalid(const char* what) {
-  return ffi::Error::InvalidArgument(std::string("brainsim append_events: ") + what);
+  return ffi::Error::InvalidArgument("append_events", what);
 }
 
 inline ffi::Error check(const Any& list, const Any& spikes, const Any& step, const Any& out, Problem* p) {

@@ -10,9 +10,9 @@ namespace brainsim {
 inline ffi::Error check_exponential(const Any& y, const Any& pairs, const Any& out) {
   const auto type = y.element_type(), complex = pairs.element_type();
   if (out.element_type() != type || count(out) != count(y) || count(pairs) != count(y))
-    return ffi::Error::InvalidArgument("brainsim exponential step: all arrays must have the same size and type");
+    return ffi::Error::InvalidArgument("exponential step", "all arrays must have the same size and type");
   if (!(type == ffi::F32 && complex == ffi::C64) && !(type == ffi::F64 && complex == ffi::C128))
-    return ffi::Error::InvalidArgument("brainsim exponential step: arrays must be float32 or float64");
+    return ffi::Error::InvalidArgument("exponential step", "arrays must be float32 or float64");
   return ffi::Error::Success();
 }
 

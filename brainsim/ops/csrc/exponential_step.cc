@@ -228,5 +228,4 @@ ffi::Error exponential_step(Any y, Any pairs, Out out) {
 }  // namespace
 }  // namespace brainsim
 
-BRAINSIM_HANDLER(brainsim_exponential_step, exponential_step,
-                 xla::ffi::Ffi::Bind().Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>())
+BRAINSIM_HANDLER(brainsim_exponential_step, exponential_step)

@@ -9,7 +9,6 @@
 #include "fan_out_problem.h"
 #include "handlers.h"
 #include "parallel.h"
-#include "xla/ffi/api/ffi.h"
 
 namespace brainsim::fan_out {
 namespace {
@@ -41,7 +40,5 @@ ffi::Error unit(ffi::ThreadPool pool, Any spikes, Any indices, Out out) {
 }  // namespace
 }  // namespace brainsim::fan_out
 
-#define BRAINSIM_TWO BRAINSIM_POOL.Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>()
-
-BRAINSIM_HANDLER(brainsim_fan_out_scatter, fan_out::weighted, BRAINSIM_TWO.Arg<xla::ffi::AnyBuffer>())
-BRAINSIM_HANDLER(brainsim_fan_out_scatter_unit, fan_out::unit, BRAINSIM_TWO)
+BRAINSIM_HANDLER(brainsim_fan_out_scatter, fan_out::weighted)
+BRAINSIM_HANDLER(brainsim_fan_out_scatter_unit, fan_out::unit)

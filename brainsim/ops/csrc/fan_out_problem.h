@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
-#include <string>
 
 #include "arrays.h"
 #include "rows.h"
@@ -21,7 +20,7 @@ struct Problem {
 };
 
 inline ffi::Error invalid(const char* what) {
-  return ffi::Error::InvalidArgument(std::string("brainsim fan-out: ") + what);
+  return ffi::Error::InvalidArgument("fan-out", what);
 }
 
 inline ffi::Error check(const Any& spikes, const Any* weights, const Any& indices, const Any& out, Problem* p) {

@@ -8,7 +8,6 @@
 #include "handlers.h"
 #include "poisson_kernels.h"
 #include "poisson_problem.h"
-#include "xla/ffi/api/ffi.h"
 
 namespace brainsim::counting {
 namespace {
@@ -39,8 +38,5 @@ ffi::Error bernoulli(Any key, Any step, Any means, Out out) {
 }  // namespace
 }  // namespace brainsim::counting
 
-#define BRAINSIM_PROCESS \
-  xla::ffi::Ffi::Bind().Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>()
-
-BRAINSIM_HANDLER(brainsim_poisson, counting::poisson, BRAINSIM_PROCESS)
-BRAINSIM_HANDLER(brainsim_bernoulli, counting::bernoulli, BRAINSIM_PROCESS)
+BRAINSIM_HANDLER(brainsim_poisson, counting::poisson)
+BRAINSIM_HANDLER(brainsim_bernoulli, counting::bernoulli)

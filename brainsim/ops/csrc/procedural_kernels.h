@@ -85,79 +85,121 @@ BRAINSIM_ALWAYS_INLINE void normal(int64_t count, const uint32_t* BRAINSIM_RESTR
   for (int64_t j = 0; j < tails; ++j) values[tail[j]] = normal_in_a_tail<T>(words[tail[j]]);
 }
 
-// The synapses of one row after another.
+// A row of a pattern, and what its targets come from.
+struct Row {
+  const Pattern pattern;
+  Permutation permutation;
+  uint32_t row = 0;
+  int64_t first = 0;
+
+  explicit Row(const Pattern& p) : pattern(p), permutation(p.domain) {
+    if (p.partners == Partners::kOfAll) permutation.draw(p.seed, 0xFFFFFFFFu);
+  }
+};
+
+// Goes to a row: returns the number of its synapses.
+BRAINSIM_ALWAYS_INLINE int64_t go_to(Row& r, int64_t row) {
+  r.row = static_cast<uint32_t>(row);
+  const Span span = span_of(r.pattern, row);
+  r.first = span.first;
+  if (r.pattern.partners == Partners::kDifferent && span.degree > 0) r.permutation.draw(r.pattern.seed, r.row);
+  return span.degree;
+}
+
+// The targets of `count` <= kPiece synapses of the row, from `from`, a multiple of kPiece.
+BRAINSIM_ALWAYS_INLINE void draw_targets(const Row& r, int64_t from, int64_t count, int32_t* BRAINSIM_RESTRICT targets) {
+  const Pattern& p = r.pattern;
+  uint32_t values[kPiece];
+  if (p.partners == Partners::kIndependent) {
+    // The upper part of the product of 64 random bits with the number of targets.
+    uint32_t words[2 * kPiece];
+    const int64_t blocks = (count + 1) / 2;
+    philox_blocks(p.seed, r.row, static_cast<uint32_t>(from / 2), kTargetStream, blocks, words);
+    const uint64_t n = static_cast<uint64_t>(p.domain);
+    for (int64_t i = 0; i < count; ++i) {
+      const uint32_t* word = words + (i & 1) * 2 * blocks + i / 2;
+      values[i] = scaled(word[0], word[blocks], n);
+    }
+  } else {
+    const uint32_t first = static_cast<uint32_t>(r.first + from);
+    for (int64_t i = 0; i < count; ++i) values[i] = first + static_cast<uint32_t>(i);
+    apply(r.permutation, count, values);
+  }
+  if (p.partners == Partners::kOfAll) {
+    const uint32_t fan_in = static_cast<uint32_t>(p.fan_in);
+    for (int64_t i = 0; i < count; ++i) values[i] /= fan_in;
+  }
+  const uint32_t hole = p.skip ? r.row : 0xFFFFFFFFu;
+  for (int64_t i = 0; i < count; ++i) targets[i] = static_cast<int32_t>(values[i] + (values[i] >= hole));
+}
+
+// The noise of these synapses; of up to three more, which are not there.
 template <typename T, Noise kNoise>
+BRAINSIM_ALWAYS_INLINE void draw_noise(const Row& r, int64_t from, int64_t count, T* BRAINSIM_RESTRICT noise) {
+  uint32_t words[kPiece];
+  const int64_t blocks = (count + 3) / 4;
+  philox_blocks(r.pattern.seed, r.row, static_cast<uint32_t>(from / 4), kNoiseStream, blocks, words);
+  T values[kPiece];  // in the order of the words
+  if (kNoise == Noise::kNormal) normal(4 * blocks, words, values);
+  for (int64_t j = 0; kNoise == Noise::kUniform && j < 4 * blocks; ++j) values[j] = uniform<T>(words[j]);
+  for (int64_t i = 0; i < blocks; ++i)
+    for (int64_t k = 0; k < 4; ++k) noise[4 * i + k] = values[k * blocks + i];
+}
+
+// The functions above, in the widest instructions that this processor has: procedural_pieces.cc.
+struct Arrivals;
+template <typename T>
+struct Pieces {
+  int64_t (*go_to)(Row& r, int64_t row);
+  void (*targets)(const Row& r, int64_t from, int64_t count, int32_t* targets);
+  void (*noise)(const Row& r, int64_t from, int64_t count, T* noise);
+  void (*places)(const Arrivals& a, const Row& r, int64_t from, int64_t count, const int32_t* targets, int64_t* places);
+};
+template <typename T>
+Pieces<T> pieces(Noise noise);
+
+// Whether the processor has the widest instructions, among them those that multiply and add at once.
+bool has_widest();
+#if BRAINSIM_WIDE
+#define BRAINSIM_WIDEST __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl")))
+#endif
+
+// The synapses of one row after another.
+template <typename T>
 class Generator {
  public:
   int32_t targets[kPiece];
-  T noise[kPiece];
+  T noise[kPiece];  // if the synapses have any
 
-  explicit Generator(const Pattern& pattern) : p_(pattern), permutation_(pattern.domain) {
-    if (p_.partners == Partners::kOfAll) permutation_.draw(p_.seed, 0xFFFFFFFFu);
-  }
+  Generator(const Pattern& pattern, Noise noise) : pieces_(pieces<T>(noise)), row_(pattern) {}
 
   // Begins a row: returns the number of its synapses.
-  BRAINSIM_ALWAYS_INLINE int64_t begin(int64_t row) {
-    row_ = static_cast<uint32_t>(row);
-    const Span span = span_of(p_, row);
-    first_ = span.first;
-    if (p_.partners == Partners::kDifferent && span.degree > 0) permutation_.draw(p_.seed, row_);
-    return span.degree;
-  }
+  int64_t begin(int64_t row) { return pieces_.go_to(row_, row); }
 
   // Fills `targets` and `noise` with those of `count` <= kPiece synapses of the row, from `from`, a multiple of kPiece.
-  BRAINSIM_ALWAYS_INLINE void generate(int64_t from, int64_t count) {
-    uint32_t values[kPiece];
-    if (p_.partners == Partners::kIndependent) {
-      // The upper part of the product of 64 random bits with the number of targets.
-      uint32_t words[2 * kPiece];
-      const int64_t blocks = (count + 1) / 2;
-      philox_blocks(p_.seed, row_, static_cast<uint32_t>(from / 2), kTargetStream, blocks, words);
-      const uint64_t n = static_cast<uint64_t>(p_.domain);
-      for (int64_t i = 0; i < count; ++i) {
-        const uint32_t* word = words + (i & 1) * 2 * blocks + i / 2;
-        values[i] = scaled(word[0], word[blocks], n);
-      }
-    } else {
-      const uint32_t first = static_cast<uint32_t>(first_ + from);
-      for (int64_t i = 0; i < count; ++i) values[i] = first + static_cast<uint32_t>(i);
-      apply(permutation_, count, values);
-    }
-    if (p_.partners == Partners::kOfAll) {
-      const uint32_t fan_in = static_cast<uint32_t>(p_.fan_in);
-      for (int64_t i = 0; i < count; ++i) values[i] /= fan_in;
-    }
-    const uint32_t hole = p_.skip ? row_ : 0xFFFFFFFFu;
-    for (int64_t i = 0; i < count; ++i) targets[i] = static_cast<int32_t>(values[i] + (values[i] >= hole));
-    if (kNoise != Noise::kNone) draw_noise(from, count);
+  void generate(int64_t from, int64_t count) {
+    pieces_.targets(row_, from, count, targets);
+    if (pieces_.noise != nullptr) pieces_.noise(row_, from, count, noise);
+  }
+
+  // Fills `places` with where those synapses arrive.
+  void arrive(const Arrivals& arrivals, int64_t from, int64_t count, int64_t* places) const {
+    pieces_.places(arrivals, row_, from, count, targets, places);
   }
 
  private:
-  BRAINSIM_ALWAYS_INLINE void draw_noise(int64_t from, int64_t count) {
-    uint32_t words[kPiece];
-    const int64_t blocks = (count + 3) / 4;
-    philox_blocks(p_.seed, row_, static_cast<uint32_t>(from / 4), kNoiseStream, blocks, words);
-    T values[kPiece];  // in the order of the words
-    if (kNoise == Noise::kNormal) normal(4 * blocks, words, values);
-    for (int64_t j = 0; kNoise == Noise::kUniform && j < 4 * blocks; ++j) values[j] = uniform<T>(words[j]);
-    for (int64_t i = 0; i < blocks; ++i)
-      for (int64_t k = 0; k < 4; ++k) noise[4 * i + k] = values[k * blocks + i];
-  }
-
-  const Pattern p_;
-  Permutation permutation_;
-  uint32_t row_ = 0;
-  int64_t first_ = 0;
+  const Pieces<T> pieces_;
+  Row row_;
 };
 
 // out[b, post] = sum of spikes[b, pre] over the synapses, and the same times noise. Rows that no b uses are not regenerated.
-template <typename T, Noise kNoise>
-BRAINSIM_ALWAYS_INLINE void procedural_scatter(const Pattern& p, int64_t batch, const T* BRAINSIM_RESTRICT spikes,
-                                               T* BRAINSIM_RESTRICT out) {
-  constexpr int64_t kC = kChannels<kNoise>;
+template <typename T, bool kNoisy>
+BRAINSIM_ALWAYS_INLINE void procedural_scatter(const Pattern& p, Noise noise, int64_t batch,
+                                               const T* BRAINSIM_RESTRICT spikes, T* BRAINSIM_RESTRICT out) {
+  constexpr int64_t kC = kNoisy ? 2 : 1;
   std::fill(out, out + batch * p.n_post * kC, T{0});
   if (p.n_post == 0) return;
-  Generator<T, kNoise> generator(p);
+  Generator<T> generator(p, noise);
   for (int64_t start = 0; start < p.n_pre; start += kBlock) {
     const int64_t size = std::min(kBlock, p.n_pre - start);
     decltype(magnitude_bits(T{})) used[kBlock] = {0};
@@ -188,13 +230,13 @@ BRAINSIM_ALWAYS_INLINE void procedural_scatter(const Pattern& p, int64_t batch, 
 }
 
 // out[b, pre] = sum over the row's synapses of values[b, post, 0] + noise * values[b, post, 1]: the transpose.
-template <typename T, Noise kNoise>
-BRAINSIM_ALWAYS_INLINE void procedural_gather(const Pattern& p, int64_t batch, const T* BRAINSIM_RESTRICT values,
-                                              T* BRAINSIM_RESTRICT out) {
-  constexpr int64_t kC = kChannels<kNoise>;
+template <typename T, bool kNoisy>
+BRAINSIM_ALWAYS_INLINE void procedural_gather(const Pattern& p, Noise noise, int64_t batch,
+                                              const T* BRAINSIM_RESTRICT values, T* BRAINSIM_RESTRICT out) {
+  constexpr int64_t kC = kNoisy ? 2 : 1;
   std::fill(out, out + batch * p.n_pre, T{0});
   if (p.n_post == 0) return;
-  Generator<T, kNoise> generator(p);
+  Generator<T> generator(p, noise);
   for (int64_t row = 0; row < p.n_pre; ++row) {
     const int64_t degree = generator.begin(row);
     for (int64_t from = 0; from < degree; from += kPiece) {

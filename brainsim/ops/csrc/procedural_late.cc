@@ -12,7 +12,6 @@
 #include "handlers.h"
 #include "procedural_late_kernels.h"
 #include "procedural_late_problem.h"
-#include "xla/ffi/api/ffi.h"
 
 namespace brainsim::regenerating {
 namespace {
@@ -23,43 +22,35 @@ struct Work {
   void *ring, *vectors;
 };
 
-template <bool kCollect, typename T, Noise kNoise>
+template <bool kCollect, typename T, bool kNoisy>
 BRAINSIM_ALWAYS_INLINE void product(const Work& w) {
   const LateProblem& p = w.problem;
   auto *ring = static_cast<T*>(w.ring), *vectors = static_cast<T*>(w.vectors);
   if (kCollect) {
-    procedural_collect<T, kNoise>(p.pattern, p.late, w.k, p.batch, ring, vectors);
+    procedural_collect<T, kNoisy>(p.pattern, p.noise, p.late, w.k, p.batch, ring, vectors);
   } else {
-    procedural_send<T, kNoise>(p.pattern, p.late, w.k, p.batch, vectors, ring);
+    procedural_send<T, kNoisy>(p.pattern, p.noise, p.late, w.k, p.batch, vectors, ring);
   }
 }
 
-template <bool kCollect, typename T, Noise kNoise>
+template <bool kCollect, typename T, bool kNoisy>
 void portable(const Work& w) {
-  product<kCollect, T, kNoise>(w);
+  product<kCollect, T, kNoisy>(w);
 }
 
 #if BRAINSIM_WIDE
-template <bool kCollect, typename T, Noise kNoise>
-__attribute__((target("avx2"))) void wide(const Work& w) {
-  product<kCollect, T, kNoise>(w);
-}
-template <bool kCollect, typename T, Noise kNoise>
-__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl"))) void widest(const Work& w) {
-  product<kCollect, T, kNoise>(w);
+template <bool kCollect, typename T>
+BRAINSIM_WIDEST void fused(const Work& w) {
+  product<kCollect, T, true>(w);
 }
 #endif
 
-template <bool kCollect, typename T, Noise kNoise>
+template <bool kCollect, typename T, bool kNoisy>
 void run(const Work& w) {
 #if BRAINSIM_WIDE
-  static const bool has_widest = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                                 __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-  static const bool has_wide = __builtin_cpu_supports("avx2");
-  if (has_widest) return widest<kCollect, T, kNoise>(w);
-  if (has_wide) return wide<kCollect, T, kNoise>(w);
+  if (kNoisy && has_widest()) return fused<kCollect, T>(w);  // noise is multiplied, and added, at once
 #endif
-  portable<kCollect, T, kNoise>(w);
+  portable<kCollect, T, kNoisy>(w);
 }
 
 template <bool kCollect>
@@ -72,25 +63,24 @@ ffi::Error handle(const Any& ring, const Any& vectors, const Any& seed, const An
   p.pattern.seed[0] = s[0], p.pattern.seed[1] = s[1];
   const Work work{p, *data<int32_t>(k), ring.untyped_data(), vectors.untyped_data()};
   return dispatch(ring, p.noise, [&](auto zero, auto noise) {
-    run<kCollect, decltype(zero), noise.value>(work);
+    run<kCollect, decltype(zero), noise.value != Noise::kNone>(work);
     return ffi::Error::Success();
   });
 }
 
-ffi::Error send(Any ring, Any sent, Any seed, Any table, Any delays, Any k, BRAINSIM_LATE_PARAMETERS, Out out) {
+ffi::Error send(Any ring, Any sent, Any seed, Any table, Any delays, Any k, Numbers numbers, int64_t least, int64_t stride, Out out) {
   if (out->element_count() != ring.element_count() || out->element_type() != ring.element_type())
     return invalid("the result must be like the ring");
   if (out->untyped_data() != ring.untyped_data())
     std::memcpy(out->untyped_data(), ring.untyped_data(), ring.size_bytes());
-  return handle<false>(*out, sent, seed, table, delays, k, BRAINSIM_PROCEDURAL_NUMBERS, least, stride);
+  return handle<false>(*out, sent, seed, table, delays, k, numbers, least, stride);
 }
-ffi::Error collect(Any ring, Any seed, Any table, Any delays, Any k, BRAINSIM_LATE_PARAMETERS, Out out) {
-  return handle<true>(ring, *out, seed, table, delays, k, BRAINSIM_PROCEDURAL_NUMBERS, least, stride);
+ffi::Error collect(Any ring, Any seed, Any table, Any delays, Any k, Numbers numbers, int64_t least, int64_t stride, Out out) {
+  return handle<true>(ring, *out, seed, table, delays, k, numbers, least, stride);
 }
 
 }  // namespace
 }  // namespace brainsim::regenerating
 
-BRAINSIM_HANDLER(brainsim_procedural_send, regenerating::send,
-                 BRAINSIM_LATE_ATTRIBUTES(xla::ffi::Ffi::Bind().Arg<xla::ffi::AnyBuffer>()))
-BRAINSIM_HANDLER(brainsim_procedural_collect, regenerating::collect, BRAINSIM_LATE_ATTRIBUTES(xla::ffi::Ffi::Bind()))
+BRAINSIM_HANDLER(brainsim_procedural_send, regenerating::send, "least", "stride")
+BRAINSIM_HANDLER(brainsim_procedural_collect, regenerating::collect, "least", "stride")

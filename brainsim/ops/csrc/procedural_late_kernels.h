@@ -18,50 +18,47 @@ namespace brainsim {
 
 constexpr int64_t kGuideBits = 8;
 
-// The places in a ring, flat, at which the synapses of one row after another arrive.
-class Arrivals {
- public:
-  int64_t place[kPiece];
+// Where in a ring, flat, synapses arrive.
+struct Arrivals {
+  const Late late;
+  const int64_t n_post, first;    // the row of the ring for the least delay
+  int32_t guide[1 << kGuideBits];  // how many entries the least word with these upper bits reaches
 
-  Arrivals(const Late& late, int64_t k, const uint32_t* seed, int64_t n_post)
-      : late_(late), n_post_(n_post), first_(first_row(late, k)), seed_{seed[0], seed[1]} {
+  Arrivals(const Late& late, int64_t k, int64_t n_post) : late(late), n_post(n_post), first(first_row(late, k)) {
     int32_t reached = 0;
     for (int64_t c = 0; c < (int64_t{1} << kGuideBits); ++c)
-      guide_[c] = reached = scan(reached, static_cast<uint32_t>(c << (32 - kGuideBits)));
+      guide[c] = reached = scan(reached, static_cast<uint32_t>(c << (32 - kGuideBits)));
   }
 
-  // Fills `place` for `count` <= kPiece synapses of the row, from `from`, a multiple of kPiece, that have these targets.
-  BRAINSIM_ALWAYS_INLINE void generate(int64_t row, int64_t from, int64_t count, const int32_t* targets) {
-    uint32_t words[kPiece];
-    const int64_t blocks = (count + 3) / 4;
-    philox_blocks(seed_, static_cast<uint32_t>(row), static_cast<uint32_t>(from / 4), kDelayStream, blocks, words);
-    for (int64_t i = 0; i < count; ++i) {
-      const uint32_t word = words[(i & 3) * blocks + i / 4];
-      place[i] = row_of_ring(late_, first_, scan(guide_[word >> (32 - kGuideBits)], word)) * n_post_ + targets[i];
-    }
-  }
-
- private:
   // The number of entries that a word reaches, if it reaches `reached` of them.
   BRAINSIM_ALWAYS_INLINE int32_t scan(int32_t reached, uint32_t word) const {
-    while (reached < late_.table_size && late_.table[reached] <= word) ++reached;
+    while (reached < late.table_size && late.table[reached] <= word) ++reached;
     return reached;
   }
-
-  const Late late_;
-  const int64_t n_post_, first_;  // the row of the ring for the least delay
-  const uint32_t seed_[2];
-  int32_t guide_[1 << kGuideBits];  // how many entries the least word with these upper bits reaches
 };
 
+// The places of `count` <= kPiece synapses of the row that have these targets, from `from`, a multiple of kPiece.
+BRAINSIM_ALWAYS_INLINE void draw_places(const Arrivals& a, const Row& r, int64_t from, int64_t count,
+                                        const int32_t* targets, int64_t* places) {
+  uint32_t words[kPiece];
+  const int64_t blocks = (count + 3) / 4;
+  philox_blocks(r.pattern.seed, r.row, static_cast<uint32_t>(from / 4), kDelayStream, blocks, words);
+  for (int64_t i = 0; i < count; ++i) {
+    const uint32_t word = words[(i & 3) * blocks + i / 4];
+    const int32_t reached = a.scan(a.guide[word >> (32 - kGuideBits)], word);
+    places[i] = row_of_ring(a.late, a.first, reached) * a.n_post + targets[i];
+  }
+}
+
 // ring[b, (k + delay) mod rows, post] += sent[b, pre, 0] + noise * sent[b, pre, 1] for all synapses of rows that send.
-template <typename T, Noise kNoise>
-BRAINSIM_ALWAYS_INLINE void procedural_send(const Pattern& p, const Late& late, int64_t k, int64_t batch,
+template <typename T, bool kNoisy>
+BRAINSIM_ALWAYS_INLINE void procedural_send(const Pattern& p, Noise noise, const Late& late, int64_t k, int64_t batch,
                                             const T* BRAINSIM_RESTRICT sent, T* BRAINSIM_RESTRICT ring) {
-  constexpr int64_t kC = kChannels<kNoise>;
+  constexpr int64_t kC = kNoisy ? 2 : 1;
   if (p.n_post == 0 || late.rows == 0) return;
-  Generator<T, kNoise> generator(p);
-  Arrivals arrivals(late, k, p.seed, p.n_post);
+  Generator<T> generator(p, noise);
+  const Arrivals arrivals(late, k, p.n_post);
+  int64_t places[kPiece];
   for (int64_t start = 0; start < p.n_pre; start += kBlock) {
     const int64_t size = std::min(kBlock, p.n_pre - start);
     decltype(magnitude_bits(T{})) used[kBlock] = {0};
@@ -76,13 +73,13 @@ BRAINSIM_ALWAYS_INLINE void procedural_send(const Pattern& p, const Late& late, 
       for (int64_t from = 0; from < degree; from += kPiece) {
         const int64_t count = std::min(kPiece, degree - from);
         generator.generate(from, count);
-        arrivals.generate(row, from, count, generator.targets);
+        generator.arrive(arrivals, from, count, places);
         for (int64_t b = 0; b < batch; ++b) {
           const T* x = sent + (b * p.n_pre + row) * kC;
           if (magnitude_bits(x[0]) == 0 && magnitude_bits(x[kC - 1]) == 0) continue;
           T* y = ring + b * late.rows * p.n_post;
           for (int64_t i = 0; i < count; ++i)
-            y[arrivals.place[i]] += kC == 2 ? x[0] + generator.noise[i] * x[kC - 1] : x[0];
+            y[places[i]] += kC == 2 ? x[0] + generator.noise[i] * x[kC - 1] : x[0];
         }
       }
     }
@@ -90,25 +87,26 @@ BRAINSIM_ALWAYS_INLINE void procedural_send(const Pattern& p, const Late& late, 
 }
 
 // found[b, pre] = sum over the row's synapses of ring[b, (k + delay) mod rows, post], and the same times noise: the transpose.
-template <typename T, Noise kNoise>
-BRAINSIM_ALWAYS_INLINE void procedural_collect(const Pattern& p, const Late& late, int64_t k, int64_t batch,
+template <typename T, bool kNoisy>
+BRAINSIM_ALWAYS_INLINE void procedural_collect(const Pattern& p, Noise noise, const Late& late, int64_t k, int64_t batch,
                                                const T* BRAINSIM_RESTRICT ring, T* BRAINSIM_RESTRICT found) {
-  constexpr int64_t kC = kChannels<kNoise>;
+  constexpr int64_t kC = kNoisy ? 2 : 1;
   std::fill(found, found + batch * p.n_pre * kC, T{0});
   if (p.n_post == 0 || late.rows == 0) return;
-  Generator<T, kNoise> generator(p);
-  Arrivals arrivals(late, k, p.seed, p.n_post);
+  Generator<T> generator(p, noise);
+  const Arrivals arrivals(late, k, p.n_post);
+  int64_t places[kPiece];
   for (int64_t row = 0; row < p.n_pre; ++row) {
     const int64_t degree = generator.begin(row);
     for (int64_t from = 0; from < degree; from += kPiece) {
       const int64_t count = std::min(kPiece, degree - from);
       generator.generate(from, count);
-      arrivals.generate(row, from, count, generator.targets);
+      generator.arrive(arrivals, from, count, places);
       for (int64_t b = 0; b < batch; ++b) {
         const T* x = ring + b * late.rows * p.n_post;
         T sum[2] = {0, 0};
         for (int64_t i = 0; i < count; ++i) {
-          const T value = x[arrivals.place[i]];
+          const T value = x[places[i]];
           sum[0] += value;
           if (kC == 2) sum[1] += generator.noise[i] * value;
         }

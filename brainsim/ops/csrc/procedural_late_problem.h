@@ -10,16 +10,6 @@
 
 namespace brainsim::regenerating {
 
-// The attributes of both handlers: what binds them, and what a handler takes.
-#define BRAINSIM_LATE_ATTRIBUTES(bind) \
-  bind                                 \
-      .Arg<xla::ffi::AnyBuffer>()      \
-      .Arg<xla::ffi::AnyBuffer>()      \
-      .Arg<xla::ffi::AnyBuffer>()      \
-      .Arg<xla::ffi::AnyBuffer>()      \
-      .Arg<xla::ffi::AnyBuffer>() BRAINSIM_PROCEDURAL_SIZES.Attr<int64_t>("least").Attr<int64_t>("stride")
-#define BRAINSIM_LATE_PARAMETERS BRAINSIM_PROCEDURAL_PARAMETERS, int64_t least, int64_t stride
-
 struct LateProblem : Problem {
   Late late;
 };

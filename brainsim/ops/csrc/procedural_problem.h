@@ -5,35 +5,29 @@
 
 #include <cstdint>
 #include <limits>
-#include <string>
 #include <type_traits>
 
 #include "arrays.h"
+#include "handlers.h"
 #include "procedural_synapses.h"
 
 namespace brainsim::regenerating {
 
-// The attributes of both handlers: what binds them, what a handler takes, and what it makes of them.
+// The attributes of both handlers.
 struct Numbers {
   int64_t partners, noise, n_pre, n_post, domain, degree, fan_in, skip;
 };
 
-#define BRAINSIM_PROCEDURAL_SIZES \
-  .Attr<int64_t>("partners")      \
-  .Attr<int64_t>("noise")         \
-  .Attr<int64_t>("n_pre")         \
-  .Attr<int64_t>("n_post")        \
-  .Attr<int64_t>("domain")        \
-  .Attr<int64_t>("degree")        \
-  .Attr<int64_t>("fan_in")        \
-  .Attr<int64_t>("skip")
-#define BRAINSIM_PROCEDURAL_ATTRIBUTES(bind) \
-  bind.Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>().Arg<xla::ffi::AnyBuffer>() BRAINSIM_PROCEDURAL_SIZES
-#define BRAINSIM_PROCEDURAL_PARAMETERS                                                                       \
-  int64_t partners, int64_t noise, int64_t n_pre, int64_t n_post, int64_t domain, int64_t degree, int64_t fan_in, \
-      int64_t skip
-#define BRAINSIM_PROCEDURAL_NUMBERS \
-  Numbers { partners, noise, n_pre, n_post, domain, degree, fan_in, skip }
+inline void read(ffi::Reader& from, Numbers* a) {
+  read(from, &a->partners, "partners");
+  read(from, &a->noise, "noise");
+  read(from, &a->n_pre, "n_pre");
+  read(from, &a->n_post, "n_post");
+  read(from, &a->domain, "domain");
+  read(from, &a->degree, "degree");
+  read(from, &a->fan_in, "fan_in");
+  read(from, &a->skip, "skip");
+}
 
 struct Problem {
   Pattern pattern;  // all but the seed, which may lie in another memory
@@ -42,7 +36,7 @@ struct Problem {
 };
 
 inline ffi::Error invalid(const char* what) {
-  return ffi::Error::InvalidArgument(std::string("brainsim procedural: ") + what);
+  return ffi::Error::InvalidArgument("procedural", what);
 }
 
 // The pattern and the noise. Targets are below n_post by construction only if this is a success.

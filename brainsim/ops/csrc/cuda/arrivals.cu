@@ -163,19 +163,11 @@ ffi::Error collect_unit(cudaStream_t stream, Any total, Any values, Any relevant
 }  // namespace
 }  // namespace brainsim::arriving
 
-#define BRAINSIM_PATTERN BRAINSIM_ONE BRAINSIM_ONE BRAINSIM_ONE BRAINSIM_ONE
-
-BRAINSIM_HANDLER(brainsim_arrivals_add, arriving::add,
-                 BRAINSIM_CUDA BRAINSIM_ONE BRAINSIM_ONE BRAINSIM_ONE BRAINSIM_ONE BRAINSIM_PATTERN)
-BRAINSIM_HANDLER(brainsim_arrivals_add_unit, arriving::add_unit,
-                 BRAINSIM_CUDA BRAINSIM_ONE BRAINSIM_ONE BRAINSIM_ONE BRAINSIM_PATTERN)
-BRAINSIM_HANDLER(brainsim_arrivals_gather, arriving::gather, BRAINSIM_CUDA BRAINSIM_ONE BRAINSIM_ONE BRAINSIM_PATTERN)
-BRAINSIM_HANDLER(brainsim_arrivals_gather_unit, arriving::gather_unit, BRAINSIM_CUDA BRAINSIM_ONE BRAINSIM_PATTERN)
-BRAINSIM_HANDLER(brainsim_arrivals_outer, arriving::outer,
-                 BRAINSIM_CUDA BRAINSIM_ONE BRAINSIM_ONE BRAINSIM_ONE BRAINSIM_PATTERN)
-BRAINSIM_HANDLER(brainsim_arrivals_accumulate, arriving::accumulate,
-                 BRAINSIM_CUDA BRAINSIM_ONE BRAINSIM_ONE BRAINSIM_ONE BRAINSIM_ONE BRAINSIM_PATTERN)
-BRAINSIM_HANDLER(brainsim_arrivals_collect, arriving::collect,
-                 BRAINSIM_CUDA BRAINSIM_ONE BRAINSIM_ONE BRAINSIM_ONE BRAINSIM_ONE BRAINSIM_PATTERN)
-BRAINSIM_HANDLER(brainsim_arrivals_collect_unit, arriving::collect_unit,
-                 BRAINSIM_CUDA BRAINSIM_ONE BRAINSIM_ONE BRAINSIM_ONE BRAINSIM_PATTERN)
+BRAINSIM_HANDLER(brainsim_arrivals_add, arriving::add)
+BRAINSIM_HANDLER(brainsim_arrivals_add_unit, arriving::add_unit)
+BRAINSIM_HANDLER(brainsim_arrivals_gather, arriving::gather)
+BRAINSIM_HANDLER(brainsim_arrivals_gather_unit, arriving::gather_unit)
+BRAINSIM_HANDLER(brainsim_arrivals_outer, arriving::outer)
+BRAINSIM_HANDLER(brainsim_arrivals_accumulate, arriving::accumulate)
+BRAINSIM_HANDLER(brainsim_arrivals_collect, arriving::collect)
+BRAINSIM_HANDLER(brainsim_arrivals_collect_unit, arriving::collect_unit)

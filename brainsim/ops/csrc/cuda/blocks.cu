@@ -9,8 +9,8 @@ namespace {
 
 using namespace cuda;
 
-ffi::Error blocks(cudaStream_t stream, ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t batch,
-                  ffi::Span<const int64_t> layout) {
+ffi::Error blocks(cudaStream_t stream, ffi::Operands args, ffi::Results rets, int64_t batch,
+                  ffi::Span layout) {
   if (batch != 1) return invalid("a GPU delivers batches one product after the other");  // see ops/_blocks.py
   return dispatch(batch, layout, rets, [&](auto zero) {
     using T = decltype(zero);
@@ -31,9 +31,4 @@ ffi::Error blocks(cudaStream_t stream, ffi::RemainingArgs args, ffi::RemainingRe
 }  // namespace
 }  // namespace brainsim::many
 
-BRAINSIM_EXPORT XLA_FFI_Error* brainsim_blocks(XLA_FFI_CallFrame* frame);
-XLA_FFI_DEFINE_HANDLER_SYMBOL(brainsim_blocks, brainsim::many::blocks,
-                              BRAINSIM_CUDA.RemainingArgs()
-                                  .RemainingRets()
-                                  .Attr<int64_t>("batch")
-                                  .Attr<xla::ffi::Span<const int64_t>>("layout"));
+BRAINSIM_HANDLER(brainsim_blocks, many::blocks, "batch", "layout")

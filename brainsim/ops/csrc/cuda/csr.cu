@@ -83,19 +83,16 @@ ffi::Error accumulate(cudaStream_t stream, Any sum, Any spikes, Any values, Any 
 }  // namespace
 }  // namespace brainsim::csr
 
-#define BRAINSIM_CSR_THREE BRAINSIM_CUDA BRAINSIM_ONE BRAINSIM_ONE BRAINSIM_ONE
-#define BRAINSIM_CSR_FOUR BRAINSIM_CSR_THREE BRAINSIM_ONE
-
-BRAINSIM_HANDLER(brainsim_csr_scatter, csr::scatter, BRAINSIM_CSR_FOUR)
-BRAINSIM_HANDLER(brainsim_csr_scatter_unit, csr::scatter_unit, BRAINSIM_CSR_THREE)
-BRAINSIM_HANDLER(brainsim_csr_scatter_narrow, csr::scatter_narrow, BRAINSIM_CSR_FOUR)
-BRAINSIM_HANDLER(brainsim_csr_gather, csr::gather, BRAINSIM_CSR_FOUR)
-BRAINSIM_HANDLER(brainsim_csr_gather_unit, csr::gather_unit, BRAINSIM_CSR_THREE)
-BRAINSIM_HANDLER(brainsim_csr_gather_narrow, csr::gather_narrow, BRAINSIM_CSR_FOUR)
-BRAINSIM_HANDLER(brainsim_csr_gather_relevant, csr::gather_relevant, BRAINSIM_CSR_FOUR BRAINSIM_ONE)
-BRAINSIM_HANDLER(brainsim_csr_gather_relevant_unit, csr::gather_relevant_unit, BRAINSIM_CSR_FOUR)
-BRAINSIM_HANDLER(brainsim_csr_outer, csr::outer, BRAINSIM_CSR_FOUR)
-BRAINSIM_HANDLER(brainsim_csr_accumulate, csr::accumulate, BRAINSIM_CSR_FOUR BRAINSIM_ONE)
+BRAINSIM_HANDLER(brainsim_csr_scatter, csr::scatter)
+BRAINSIM_HANDLER(brainsim_csr_scatter_unit, csr::scatter_unit)
+BRAINSIM_HANDLER(brainsim_csr_scatter_narrow, csr::scatter_narrow)
+BRAINSIM_HANDLER(brainsim_csr_gather, csr::gather)
+BRAINSIM_HANDLER(brainsim_csr_gather_unit, csr::gather_unit)
+BRAINSIM_HANDLER(brainsim_csr_gather_narrow, csr::gather_narrow)
+BRAINSIM_HANDLER(brainsim_csr_gather_relevant, csr::gather_relevant)
+BRAINSIM_HANDLER(brainsim_csr_gather_relevant_unit, csr::gather_relevant_unit)
+BRAINSIM_HANDLER(brainsim_csr_outer, csr::outer)
+BRAINSIM_HANDLER(brainsim_csr_accumulate, csr::accumulate)
 
 // The Python side refuses a library built from other sources than its own; see ops/_library.py.
 BRAINSIM_EXPORT const char* brainsim_cuda_abi() { return "19"; }

@@ -67,7 +67,7 @@ ffi::Error matrix(cudaStream_t stream, Any spikes, Any weights, Out out) {
   });
 }
 
-ffi::Error convolution(cudaStream_t stream, Any images, Any weights, ffi::Span<const int64_t> sizes, Out out) {
+ffi::Error convolution(cudaStream_t stream, Any images, Any weights, ffi::Span sizes, Out out) {
   Problem p{};
   Convolution c{};
   BRAINSIM_TRY(check_convolution(images, weights, sizes, *out, &c, &p));
@@ -83,8 +83,5 @@ ffi::Error convolution(cudaStream_t stream, Any images, Any weights, ffi::Span<c
 }  // namespace
 }  // namespace brainsim::dense
 
-#define BRAINSIM_CUDA_DENSE BRAINSIM_CUDA BRAINSIM_ONE BRAINSIM_ONE
-
-BRAINSIM_HANDLER(brainsim_dense_scatter, dense::matrix, BRAINSIM_CUDA_DENSE)
-BRAINSIM_HANDLER(brainsim_convolution_scatter, dense::convolution,
-                 BRAINSIM_CUDA_DENSE.Attr<xla::ffi::Span<const int64_t>>("sizes"))
+BRAINSIM_HANDLER(brainsim_dense_scatter, dense::matrix)
+BRAINSIM_HANDLER(brainsim_convolution_scatter, dense::convolution, "sizes")

@@ -28,4 +28,4 @@ ffi::Error exponential_step(cudaStream_t stream, Any y, Any pairs, Out out) {
 }  // namespace
 }  // namespace brainsim::cuda
 
-BRAINSIM_HANDLER(brainsim_exponential_step, cuda::exponential_step, BRAINSIM_CUDA BRAINSIM_ONE BRAINSIM_ONE)
+BRAINSIM_HANDLER(brainsim_exponential_step, cuda::exponential_step)

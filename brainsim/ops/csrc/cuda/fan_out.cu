@@ -26,5 +26,5 @@ ffi::Error unit(cudaStream_t stream, Any spikes, Any indices, Out out) {
 }  // namespace
 }  // namespace brainsim::fan_out
 
-BRAINSIM_HANDLER(brainsim_fan_out_scatter, fan_out::weighted, BRAINSIM_CUDA BRAINSIM_ONE BRAINSIM_ONE BRAINSIM_ONE)
-BRAINSIM_HANDLER(brainsim_fan_out_scatter_unit, fan_out::unit, BRAINSIM_CUDA BRAINSIM_ONE BRAINSIM_ONE)
+BRAINSIM_HANDLER(brainsim_fan_out_scatter, fan_out::weighted)
+BRAINSIM_HANDLER(brainsim_fan_out_scatter_unit, fan_out::unit)

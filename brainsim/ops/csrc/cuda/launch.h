@@ -12,18 +12,65 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <string>
+#include <utility>
 
 #include "../arrays.h"
 #include "../handlers.h"
 
+#if defined(__CUDACC__)
+namespace brainsim::ffi {
+
+inline void read(Reader& from, cudaStream_t* x) {
+  const Context context = from.context();
+  auto a = BRAINSIM_XLA_ARGUMENTS(XLA_FFI_Stream_Get_Args);
+  a.ctx = context.run;
+  if (!context.done(context.api->XLA_FFI_Stream_Get(&a))) return from.missing(), void();
+  *x = static_cast<cudaStream_t>(a.stream);
+}
+
+}  // namespace brainsim::ffi
+#endif
+
 namespace brainsim::cuda {
 
-using Stream = ffi::PlatformStream<cudaStream_t>;
-#if defined(__CUDACC__)
-using Scratch = ffi::ScratchAllocator;
-#else
+#if !defined(__CUDACC__)
 using Scratch = EmulatedScratch;
+#else
+// Memory of the GPU for as long as a call lasts.
+class Scratch {
+ public:
+  Scratch() = default;
+  explicit Scratch(ffi::Context context) : context_(context) {}
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(Scratch&& other) {
+    std::swap(context_, other.context_);
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+  ~Scratch() {
+    if (data_ == nullptr) return;
+    auto a = BRAINSIM_XLA_ARGUMENTS(XLA_FFI_DeviceMemory_Free_Args);
+    a.ctx = context_.run, a.size = size_, a.data = data_;
+    context_.done(context_.api->XLA_FFI_DeviceMemory_Free(&a));
+  }
+
+  // Once at most. Null if there is no memory left.
+  void* allocate(size_t size, size_t alignment) {
+    auto a = BRAINSIM_XLA_ARGUMENTS(XLA_FFI_DeviceMemory_Allocate_Args);
+    a.ctx = context_.run, a.size = size, a.alignment = alignment;
+    if (!context_.done(context_.api->XLA_FFI_DeviceMemory_Allocate(&a))) return nullptr;
+    size_ = size;
+    return data_ = a.data;
+  }
+
+ private:
+  ffi::Context context_{};
+  void* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+inline void read(ffi::Reader& from, Scratch* x) { *x = Scratch(from.context()); }
 #endif
 
 constexpr int64_t kLanes = 32;    // threads that share a row: neighbours read neighbouring synapses
@@ -35,7 +82,7 @@ __device__ inline int64_t all_threads() { return static_cast<int64_t>(gridDim.x)
 
 inline ffi::Error checked(cudaError_t error) {
   if (error == cudaSuccess) return ffi::Error::Success();
-  return ffi::Error::Internal(std::string("brainsim CUDA: ") + cudaGetErrorString(error));
+  return ffi::Error::Internal("CUDA", cudaGetErrorString(error));
 }
 
 // Runs kernel(n, arguments...) on the stream, unless there is nothing to do.
@@ -65,11 +112,8 @@ inline ffi::Error alias(cudaStream_t stream, const Any& operand, const Any& resu
 
 }  // namespace brainsim::cuda
 
-#define BRAINSIM_CUDA xla::ffi::Ffi::Bind().Ctx<brainsim::cuda::Stream>()
-#define BRAINSIM_ONE .Arg<xla::ffi::AnyBuffer>()
-
 // Leaves the function with an error, if there is one.
 #define BRAINSIM_TRY(expression) \
-  if (xla::ffi::Error error = (expression); error.failure()) return error
+  if (brainsim::ffi::Error error = (expression); error.failure()) return error
 
 #endif  // BRAINSIM_CUDA_LAUNCH_H_

@@ -44,9 +44,8 @@ struct Counted {
   ffi::Error count(cudaStream_t stream, Scratch& scratch) {
     const size_t bytes = static_cast<size_t>(batch * n_chunks) * sizeof(int32_t);
     if (bytes == 0) return ffi::Error::Success();
-    const auto memory = scratch.Allocate(bytes, alignof(int32_t));
-    if (!memory.has_value()) return ffi::Error(ffi::ErrorCode::kResourceExhausted, "brainsim CUDA: no memory left");
-    counts = static_cast<int32_t*>(*memory);
+    counts = static_cast<int32_t*>(scratch.allocate(bytes, alignof(int32_t)));
+    if (counts == nullptr) return ffi::Error::ResourceExhausted("CUDA", "no memory left");
     BRAINSIM_TRY(checked(cudaMemsetAsync(counts, 0, bytes, stream)));
     return launch(stream, count_spikes<T>, batch * n, n, n_chunks, spikes, counts);
   }
@@ -76,7 +75,7 @@ __global__ void write_numbers(int64_t rows, Counted<T> c, int64_t size, int32_t*
         static_cast<int32_t>(spikes_between(c.spikes + row * c.n, c.counts + row * c.n_chunks, 0, c.n));
 }
 
-ffi::Error compact(cudaStream_t stream, Scratch scratch, Any values, Out out) {
+ffi::Error compact(cudaStream_t stream, Scratch& scratch, Any values, Out out) {
   arriving::Lists lists{};
   BRAINSIM_TRY(arriving::check_compact(values, *out, &lists));
   BRAINSIM_TRY(clear(stream, *out));
@@ -127,7 +126,7 @@ __global__ void number_batch(int64_t batch, Counted<T> c, int32_t* lists, int64_
                List{lists + 2 * b * (capacity + 1), capacity, 0, c.n});
 }
 
-ffi::Error append_events(cudaStream_t stream, Scratch scratch, Any list, Any spikes, Any step, Out out) {
+ffi::Error append_events(cudaStream_t stream, Scratch& scratch, Any list, Any spikes, Any step, Out out) {
   listing::Problem p{};
   BRAINSIM_TRY(listing::check(list, spikes, step, *out, &p));
   BRAINSIM_TRY(alias(stream, list, *out));
@@ -185,12 +184,12 @@ __global__ void number_lists(int64_t n_lists, Counted<T> c, Lists lists) {
   for (int64_t l = first_piece(); l < n_lists; l += all_threads()) add_number(c.spikes, c.counts, lists.list[l]);
 }
 
-ffi::Error at_spikes(cudaStream_t stream, Scratch scratch, ffi::RemainingArgs args, ffi::RemainingRets rets,
-                     int64_t targets, int64_t timed, ffi::Span<const int64_t> parts) {
+ffi::Error at_spikes(cudaStream_t stream, Scratch& scratch, ffi::Operands args, ffi::Results rets,
+                     int64_t targets, int64_t timed, ffi::Span parts) {
   spiking::Problem p{};
   const auto in_place = [&](const Any& operand, const Any& result) { return alias(stream, operand, result); };
   BRAINSIM_TRY(spiking::check(args, rets, targets, timed, parts, in_place, &p));
-  const auto spikes = *args.get<Any>(0), step = *args.get<Any>(args.size() - 1);
+  const Any spikes = args[0], step = args[args.size() - 1];
   Targets all{};
   Lists lists{};
   std::copy(p.target, p.target + p.n_targets, all.target);
@@ -212,15 +211,7 @@ ffi::Error at_spikes(cudaStream_t stream, Scratch scratch, ffi::RemainingArgs ar
 }  // namespace
 }  // namespace brainsim::cuda
 
-#define BRAINSIM_CUDA_SCRATCH BRAINSIM_CUDA.Ctx<brainsim::cuda::Scratch>()
+BRAINSIM_HANDLER(brainsim_compact, cuda::compact)
+BRAINSIM_HANDLER(brainsim_append_events, cuda::append_events)
 
-BRAINSIM_HANDLER(brainsim_compact, cuda::compact, BRAINSIM_CUDA_SCRATCH BRAINSIM_ONE)
-BRAINSIM_HANDLER(brainsim_append_events, cuda::append_events, BRAINSIM_CUDA_SCRATCH BRAINSIM_ONE BRAINSIM_ONE BRAINSIM_ONE)
-
-BRAINSIM_EXPORT XLA_FFI_Error* brainsim_at_spikes(XLA_FFI_CallFrame* frame);
-XLA_FFI_DEFINE_HANDLER_SYMBOL(brainsim_at_spikes, brainsim::cuda::at_spikes,
-                              BRAINSIM_CUDA_SCRATCH.RemainingArgs()
-                                  .RemainingRets()
-                                  .Attr<int64_t>("targets")
-                                  .Attr<int64_t>("timed")
-                                  .Attr<xla::ffi::Span<const int64_t>>("parts"));
+BRAINSIM_HANDLER(brainsim_at_spikes, cuda::at_spikes, "targets", "timed", "parts")

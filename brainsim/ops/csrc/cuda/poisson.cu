@@ -65,5 +65,5 @@ ffi::Error bernoulli(cudaStream_t stream, Any key, Any step, Any means, Out out)
 }  // namespace
 }  // namespace brainsim::counting
 
-BRAINSIM_HANDLER(brainsim_poisson, counting::poisson, BRAINSIM_CUDA BRAINSIM_ONE BRAINSIM_ONE BRAINSIM_ONE)
-BRAINSIM_HANDLER(brainsim_bernoulli, counting::bernoulli, BRAINSIM_CUDA BRAINSIM_ONE BRAINSIM_ONE BRAINSIM_ONE)
+BRAINSIM_HANDLER(brainsim_poisson, counting::poisson)
+BRAINSIM_HANDLER(brainsim_bernoulli, counting::bernoulli)

@@ -72,17 +72,15 @@ ffi::Error handle(cudaStream_t stream, const Any& in, const Any& seed, const Any
   });
 }
 
-ffi::Error scatter(cudaStream_t stream, Any in, Any seed, Any table, BRAINSIM_PROCEDURAL_PARAMETERS, Out out) {
-  return handle<false>(stream, in, seed, table, BRAINSIM_PROCEDURAL_NUMBERS, *out);
+ffi::Error scatter(cudaStream_t stream, Any in, Any seed, Any table, Numbers numbers, Out out) {
+  return handle<false>(stream, in, seed, table, numbers, *out);
 }
-ffi::Error gather(cudaStream_t stream, Any in, Any seed, Any table, BRAINSIM_PROCEDURAL_PARAMETERS, Out out) {
-  return handle<true>(stream, in, seed, table, BRAINSIM_PROCEDURAL_NUMBERS, *out);
+ffi::Error gather(cudaStream_t stream, Any in, Any seed, Any table, Numbers numbers, Out out) {
+  return handle<true>(stream, in, seed, table, numbers, *out);
 }
 
 }  // namespace
 }  // namespace brainsim::regenerating
 
-#define BRAINSIM_CUDA_PROCEDURAL BRAINSIM_PROCEDURAL_ATTRIBUTES(BRAINSIM_CUDA)
-
-BRAINSIM_HANDLER(brainsim_procedural_scatter, regenerating::scatter, BRAINSIM_CUDA_PROCEDURAL)
-BRAINSIM_HANDLER(brainsim_procedural_gather, regenerating::gather, BRAINSIM_CUDA_PROCEDURAL)
+BRAINSIM_HANDLER(brainsim_procedural_scatter, regenerating::scatter)
+BRAINSIM_HANDLER(brainsim_procedural_gather, regenerating::gather)

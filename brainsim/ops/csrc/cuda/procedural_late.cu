@@ -58,11 +58,11 @@ __global__ void collect_rows(int64_t n, Pattern p, Late late, const uint32_t* se
 }
 
 ffi::Error send(cudaStream_t stream, Any ring, Any sent, Any seed, Any table, Any delays, Any k,
-                BRAINSIM_LATE_PARAMETERS, Out out) {
+                Numbers numbers, int64_t least, int64_t stride, Out out) {
   LateProblem p{};
   if (out->element_count() != ring.element_count() || out->element_type() != ring.element_type())
     return invalid("the result must be like the ring");
-  BRAINSIM_TRY(check_late(*out, sent, seed, table, delays, k, BRAINSIM_PROCEDURAL_NUMBERS, least, stride, &p));
+  BRAINSIM_TRY(check_late(*out, sent, seed, table, delays, k, numbers, least, stride, &p));
   BRAINSIM_TRY(alias(stream, ring, *out));
   if (p.pattern.n_post == 0 || p.late.rows == 0) return ffi::Error::Success();
   return dispatch(ring, p.noise, [&](auto zero, auto noise) {
@@ -73,10 +73,10 @@ ffi::Error send(cudaStream_t stream, Any ring, Any sent, Any seed, Any table, An
   });
 }
 
-ffi::Error collect(cudaStream_t stream, Any ring, Any seed, Any table, Any delays, Any k, BRAINSIM_LATE_PARAMETERS,
+ffi::Error collect(cudaStream_t stream, Any ring, Any seed, Any table, Any delays, Any k, Numbers numbers, int64_t least, int64_t stride,
                    Out out) {
   LateProblem p{};
-  BRAINSIM_TRY(check_late(ring, *out, seed, table, delays, k, BRAINSIM_PROCEDURAL_NUMBERS, least, stride, &p));
+  BRAINSIM_TRY(check_late(ring, *out, seed, table, delays, k, numbers, least, stride, &p));
   BRAINSIM_TRY(clear(stream, *out));
   if (p.pattern.n_post == 0 || p.late.rows == 0) return ffi::Error::Success();
   return dispatch(ring, p.noise, [&](auto zero, auto noise) {
@@ -90,5 +90,5 @@ ffi::Error collect(cudaStream_t stream, Any ring, Any seed, Any table, Any delay
 }  // namespace
 }  // namespace brainsim::regenerating
 
-BRAINSIM_HANDLER(brainsim_procedural_send, regenerating::send, BRAINSIM_LATE_ATTRIBUTES(BRAINSIM_CUDA BRAINSIM_ONE))
-BRAINSIM_HANDLER(brainsim_procedural_collect, regenerating::collect, BRAINSIM_LATE_ATTRIBUTES(BRAINSIM_CUDA))
+BRAINSIM_HANDLER(brainsim_procedural_send, regenerating::send, "least", "stride")
+BRAINSIM_HANDLER(brainsim_procedural_collect, regenerating::collect, "least", "stride")
