@@ -96,7 +96,7 @@ def _trace(path: Path, trace: Trace, units: dict) -> tuple[tuple[np.ndarray, str
         raise RecordingError(f"{what} has {len(series.data)} samples; the table of recordings says {start} to {stop}")
     values *= 1.0 if series.conversion is None else float(series.conversion)
     values += float(series.offset or 0.0)
-    converted = convert(values, series.unit or "", units, what)
+    converted = convert(values, series.unit or "", units, what, out=values)
     if series.timestamps is None:
         rate = float(series.rate)
         if not 0 < rate < np.inf:
