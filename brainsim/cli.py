@@ -123,7 +123,7 @@ def _add_fit(commands) -> None:
     source.add_argument("--sweep", help="NWB: number or name of the sweep")
     source.add_argument("--unit", type=int, help="NWB: id of the unit with the spike times")
     source.add_argument("--spikes", metavar="FILE", help="tables: a file with the spike times (a column spike_time_ms)")
-    source.add_argument("--stimulus", metavar="COLUMN", help="tables: the column of the stimulus")
+    source.add_argument("--stimulus", metavar="COLUMN", help="the column of a table, or the stimulus of an NWB file")
     source.add_argument("--voltage", metavar="COLUMN", help="tables: the column of the voltage")
     fit.set_defaults(run=_fit)
 
