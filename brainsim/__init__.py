@@ -20,6 +20,7 @@ from ._record import Record as Record, Result as Result, Snapshot as Snapshot
 from ._simulate import simulate as simulate
 from ._solver import Exact as Exact, ExponentialEuler as ExponentialEuler
 from ._spikes import Spikes as Spikes
+from ._start import initial_state as initial_state
 from ._surrogate import (
     AbstractCompactSurrogate as AbstractCompactSurrogate,
     AbstractSurrogate as AbstractSurrogate,

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from ._typing import Param, State
 
@@ -92,6 +92,7 @@ class Past(NamedTuple):
     """The spikes of a population in the last steps: what arrives in step k over connections that differ in delay.
 
     `spikes` [R, n] is a ring, with those of step j in row j mod R; `lists` [R, size] has the `ops.spike_list` of each.
+    `k` is the number of the step modulo R, so that those of d steps ago are in row (k - d) mod R.
     `relevant` [R, n] says which spikes may have a derivative; None if all may.
     """
 
@@ -163,5 +164,5 @@ class AbstractNode(eqx.Module):
         """The solvers that `step` takes, with all that can be computed outside the time loop computed."""
 
     @abstractmethod
-    def step(self, k: Int[Array, ""], dt: float, state: S, inputs: Any, solver: Any) -> tuple[S, Any]:
+    def step(self, k: UInt32[Array, ""], dt: float, state: S, inputs: Any, solver: Any) -> tuple[S, Any]:
         """One step, from t = k·dt to (k + 1)·dt: the new state, and the spikes stamped (k + 1)·dt."""

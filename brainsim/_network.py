@@ -245,17 +245,20 @@ class Network(AbstractNode):
         for name, value in inputs.items():
             population, _, receptor = name.partition(".")
             arriving[population][receptor or "current"] = value
-        near = state.relevant
-        past = {name: Past(state.history[name], lists, k, near.get(name)) for name, lists in state.lists.items()}
+        past = {
+            name: Past(state.history[name], lists, row_number(lists, k), state.relevant.get(name))
+            for name, lists in state.lists.items()
+        }
         for name, p in self.projections.items():
             if name in solver.delayed:
                 _arrive(arriving, p.post, solver.delayed[name](past[p.pre], dt=dt))
             elif name in state.late:
                 _arrive(arriving, p.post, row_of(state.late[name], k))
             elif not isinstance(p.connect, Fused) and name not in apart:
-                left, relevant = k - p.steps(dt), state.relevant.get(p.pre)
-                sent = row_of(state.history[p.pre], left)
-                events = p.connect(sent) if relevant is None else p.connect.from_relevant(sent, row_of(relevant, left))
+                delay, relevant = p.steps(dt), state.relevant.get(p.pre)
+                sent = row_of(state.history[p.pre], k, delay)
+                near = None if relevant is None else row_of(relevant, k, delay)
+                events = p.connect(sent) if near is None else p.connect.from_relevant(sent, near)
                 _arrive(arriving, p.post, events)
         for post, events in self._bundled_events(past, dt).items():
             _arrive(arriving, post, events)
@@ -267,7 +270,8 @@ class Network(AbstractNode):
 
     def sent(self, k: Array, dt: float, state: NetworkState, spikes: dict[str, Array]) -> dict[str, Array]:
         """`state.late` after step k, in which these spikes leave."""
-        return {name: connect(state.late[name], spikes[p.pre], k, dt=dt) for name, p, connect in self._late()}
+        send = lambda ring, p, connect: connect(ring, spikes[p.pre], row_number(ring, k), dt=dt)
+        return {name: send(state.late[name], p, connect) for name, p, connect in self._late()}
 
     def _bundled_events(self, past: dict[str, Past], dt: float) -> dict[str, Array]:
         """The events that bundles deliver, by `"population.receptor"`: each adds to one vector, in place."""
@@ -287,20 +291,23 @@ def _arrive(arriving: dict[str, dict[str, Array]], post: str, events: Array) -> 
     there[receptor] = there[receptor] + events if receptor in there else events
 
 
-def row_of(history: Array, k: Array) -> Array:
-    """What a ring holds of step k."""
+def row_number(ring: Array, k: Array) -> Array:
+    """The row of a ring that is step k's, as a number that may be negated: the number of a step has no sign."""
+    return jax.lax.rem(k, jnp.asarray(ring.shape[0], k.dtype)).astype(jnp.int32)
+
+
+def row_of(history: Array, k: Array, ago: int = 0) -> Array:
+    """What a ring holds of the step that was `ago` steps before step k; negative rows are counted from its end."""
     if history.ndim == 1:
         return history
-    length = history.shape[0]
-    return jax.lax.dynamic_index_in_dim(history, jax.lax.rem(k + length, jnp.asarray(length, k.dtype)), keepdims=False)
+    return jax.lax.dynamic_index_in_dim(history, row_number(history, k) - ago, keepdims=False)
 
 
 def set_row(history: Array, k: Array, spikes: Any) -> Array:
     """The ring with what it holds of step k replaced."""
     if history.ndim == 1:
         return spikes
-    length = jnp.asarray(history.shape[0], k.dtype)
-    return jax.lax.dynamic_update_index_in_dim(history, spikes, jax.lax.rem(k, length), 0)
+    return jax.lax.dynamic_update_index_in_dim(history, spikes, row_number(history, k), 0)
 
 
 def _names(projections: Iterable[Projection]) -> dict[str, Projection]:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import lineax
 from jaxtyping import Array, Bool, Float, Int
 
+from ._clock import Moment, flow_at, input_at
 from ._compat import at_once, is_outermost
 from ._dynamics import AbstractNeuron, AbstractNode, AbstractReceptor
 from ._solver import Exact, ExponentialEuler, Prepared, structure
@@ -139,12 +140,12 @@ class Population(AbstractNode):
     def vector_field(self, t: Any, y: Cell, args: Flow) -> Cell:
         """d/dt of neurons and receptors; the held variables of refractory neurons stand still."""
         v: Any = get(y.neuron, "v") if self.receptors else None
-        current: Any = args.current(t) if callable(args.current) else args.current
+        current: Any = input_at(args.current, t) if callable(args.current) else args.current
         for name, receptor in self.receptors.items():
             current = current + receptor.current(y.receptors[name], v)
-        neuron = self.neuron.vector_field(t, y.neuron, current)
+        neuron = flow_at(self.neuron.vector_field, t, y.neuron, current)
         neuron = put(neuron, **{x: jnp.where(args.refractory, 0, get(neuron, x)) for x in self.neuron.held})
-        receptors = {name: r.vector_field(t, y.receptors[name], v) for name, r in self.receptors.items()}
+        receptors = {name: flow_at(r.vector_field, t, y.receptors[name], v) for name, r in self.receptors.items()}
         return Cell(neuron, receptors)
 
     def init(self, *, dt, key=None):
@@ -213,9 +214,8 @@ class Population(AbstractNode):
         dtype = jax.tree.leaves(before)[0].dtype
 
         # flow; the solver's clock starts at 0 in every step, since (k + 1) dt - k dt is not dt in floating point
-        t = k.astype(dtype) * dt
         current = inputs.get("current", jnp.zeros(self.n, dtype))
-        terms = diffrax.ODETerm(lambda s, y, args: self.vector_field(t + s, y, args))
+        terms = diffrax.ODETerm(lambda s, y, args: self.vector_field(Moment(k, dt, s), y, args))
         if self.noise:
             kick = self._kick(k, dt, state)
             terms = diffrax.MultiTerm(terms, diffrax.ControlTerm(self._volatility, lambda t0, t1: kick))

@@ -1,15 +1,17 @@
 """What a run records and what it returns."""
 
 import warnings
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, PyTree
+from jaxtyping import Array, PyTree, UInt32
 
 from . import ops
+from ._clock import times
+from ._compat import is_traced
 from ._dynamics import AbstractNode
 from ._spikes import Spikes
 from ._typing import static
@@ -126,7 +128,8 @@ class Record(eqx.Module):
         def one(x: Array, size: int) -> Spikes:
             n = size if self.index is None else np.arange(size)[self.places].size
             count, steps = x[0, 0], x[1:, 0]
-            steps = jnp.where(jnp.arange(len(steps), dtype=count.dtype) < count, steps + start, 0)
+            there = jnp.arange(len(steps), dtype=count.dtype) < count
+            steps = jnp.where(there, steps.astype(start.dtype) + start, 0)
             return Spikes(steps, x[1:, 1], count, start, n, length, dt)
 
         sizes = node.sizes
@@ -135,11 +138,12 @@ class Record(eqx.Module):
         return {name: one(x, sizes[name]) for name, x in events.items()}
 
 
-class Snapshot(NamedTuple):
-    """A node's state after `k` steps; hand it to `simulate(state=...)` to continue."""
+class Snapshot(eqx.Module):
+    """A node's state after `k` steps of `dt` ms; hand it to `simulate(state=...)` to continue."""
 
-    k: Int[Array, ""]
+    k: UInt32[Array, ""]
     node: Any
+    dt: float = static()
 
 
 class Result(eqx.Module):
@@ -147,13 +151,13 @@ class Result(eqx.Module):
 
     - `state`: the final `Snapshot`; the next run can start there.
     - `dt`: the time step in ms.
-    - `start`: the time in ms at which the run began.
+    - `first`: the number of the step with which the run began.
     - `every`: how many steps lie between the rows of each record.
     """
 
     records: dict[str, PyTree]
     state: Snapshot
-    start: Array
+    first: UInt32[Array, "*batch"]
     dt: float = static()
     every: dict[str, int] = static()
 
@@ -167,13 +171,23 @@ class Result(eqx.Module):
         """The record named `spikes`: an array (steps, n) or `Spikes`, or for a network a dict of them by population."""
         return self["spikes"]
 
-    def times(self, name: str) -> Array:
-        """The time (ms) of each row of a record: the end of the step after which it was taken."""
+    @property
+    def start(self) -> Any:
+        """The time at which the run began, ms."""
+        return times(self.first, self.dt)
+
+    def times(self, name: str) -> Any:
+        """The time (ms) of each row of a record: the end of the step after which it was taken.
+
+        A NumPy array in double precision, each time the number nearest to a multiple of dt; inside of `jit` an array of
+        JAX's default precision.
+        """
         if _lists(self[name]):
             raise ValueError(f"{name!r} is a list of spikes, which has times of its own: result[{name!r}].times")
-        rows = jax.tree.leaves(self[name])[0].shape[0]
-        steps = jnp.arange(1, rows + 1) * self.every[name]
-        return self.start + steps.astype(self.start.dtype) * self.dt
+        first = self.first if is_traced(self.first) else np.asarray(self.first)
+        rows = jax.tree.leaves(self[name])[0].shape[first.ndim]
+        steps = np.arange(1, rows + 1, dtype=np.uint32) * np.uint32(self.every[name])
+        return times(first[..., None] + steps.reshape(*[1] * first.ndim, -1), self.dt)
 
     def warn_of_overflow(self) -> None:
         """One warning for each list of spikes that had too little room."""

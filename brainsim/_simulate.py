@@ -4,12 +4,13 @@ import functools as ft
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PyTree
+import numpy as np
+from jaxtyping import Array, Int, PyTree
 
 from ._compat import alike, as_carried, cpu_options, is_outermost
 from ._differentiated import unless_differentiated
@@ -17,6 +18,7 @@ from ._dynamics import AbstractConnectivity, AbstractDelayed, AbstractNode
 from ._population import Population
 from ._projection import Projection
 from ._record import Record, Result, Snapshot
+from ._start import started
 from ._together import Together, better_together, is_small, together
 from ._typing import as_float, whole
 from .inputs import AbstractInput
@@ -31,7 +33,8 @@ def simulate(
     inputs: Any = None,
     record: Mapping[str, Any] | None = None,
     *,
-    state: Any = None,
+    state: Snapshot | None = None,
+    start: float | None = None,
     solver: Any = None,
     key: Array | None = None,
     checkpoint: int | Sequence[int] | None = None,
@@ -53,10 +56,13 @@ def simulate(
 
     **Other arguments:**
 
-    - `state`: where to start, default `node.init(dt=dt, key=key)`; the `state` of another result continues that run.
+    - `state`: where to start, default `initial_state(node, dt, start=start, key=key)`; the `state` of another result
+      continues that run.
+    - `start`: the time at which a run without `state` begins, default 0 ms.
     - `solver`: a diffrax solver for all populations, or a dict by population. Default: `Exact()` where the flow is
       affine, else `ExponentialEuler()`.
-    - `key`: `jax.random.key(seed)`, for noise and random initial values.
+    - `key`: `jax.random.key(seed)`, for noise and random initial values. Beside `state` it draws other noise from there
+      on; without it, the noise goes on.
     - `checkpoint`: for reverse-mode gradients, keep the state only every so many steps and compute the rest again; or
       several such numbers, for blocks within blocks, each a multiple of the next. Default: about the square root of
       the number of steps, above 4,096 steps two numbers, above 262,144 three, so that no more than about 64 states of
@@ -64,8 +70,9 @@ def simulate(
 
     **Returns:** a `Result`.
 
-    **Raises:** `ValueError` for a duration that is not a positive whole number of steps, for unknown names and for
-    shapes that do not fit, each with what is available.
+    **Raises:** `ValueError` for a duration that is not a positive whole number of steps, for a run beyond 2^32 steps,
+    for unknown names and for shapes that do not fit, each with what is available; for a state of another node, time
+    step or precision, with what differs.
 
     ```python
     >>> import brainsim as bs
@@ -79,7 +86,7 @@ def simulate(
     steps = whole(duration, dt, "the duration")
     given = named_inputs(node, inputs, steps)
     records = named_records(node, record)
-    result = advance(node, steps, dt, given, records, started(node, dt, state, key), solver, checkpoint)
+    result = advance(node, steps, dt, given, records, started(node, dt, steps, state, key, start), solver, checkpoint)
     if is_outermost() and any(r.events is not None for r in records.values()):
         result.warn_of_overflow()
     return result
@@ -130,11 +137,11 @@ def program(
     return _plain.lower(node, steps, float(dt), rows, records, state, solver, levels, 0).as_text()
 
 
-def started(node: AbstractNode, dt: float, state: Any, key: Array | None) -> Snapshot:
-    """Where a run starts: at `state`, or at that which the node has by itself."""
-    if state is None:
-        state = node.init(dt=dt, key=key)
-    return state if isinstance(state, Snapshot) else Snapshot(jnp.zeros((), jnp.int32), state)
+class _At(NamedTuple):
+    """The state of a node after `i` steps of a run."""
+
+    i: Int[Array, ""]
+    node: Any
 
 
 def _run(
@@ -153,13 +160,13 @@ def _run(
     # Over devices: their gradients are added up once, and not in every step.
     everything, fixed = eqx.partition((node, inputs, state.node, solver), eqx.is_array)
     node, inputs, state_, solver = eqx.combine(alike(everything), fixed)
-    state = state._replace(node=state_)
+    state = Snapshot(state.k, state_, state.dt)
     prepared = node.prepare(solver, dt=dt)
     sizes = node.inputs
     series = {name: x for name, x in inputs.items() if eqx.is_array(x) and x.ndim == 2}
     steady = {name: x for name, x in inputs.items() if name not in series}
     dense = {name: r for name, r in records.items() if r.events is None}
-    own = lambda at: node.unpack(at.node, at.k) if isinstance(node, Together) else at.node  # the state users know
+    own = lambda at: node.unpack(at.node, at.i) if isinstance(node, Together) else at.node  # the state users know
     listed = [name for name, r in records.items() if r.events is not None and r.index is None]
 
     # The weights of synapses: reverse mode through a loop that carries them touches only those that were used.
@@ -167,9 +174,9 @@ def _run(
     arrays, rest = eqx.partition(both, _weights(both) if kept else False)
     weights, tree = jax.tree.flatten(arrays)
 
-    def step(weights: list[Array], carry: tuple[Snapshot, dict[str, PyTree]], rows: dict[str, Array]) -> Any:
+    def step(weights: list[Array], carry: tuple[_At, dict[str, PyTree]], rows: dict[str, Array]) -> Any:
         (i, inner), lists = carry  # steps are counted from 0: a loop with one counter less
-        k = state.k + i
+        k = state.k + i.astype(state.k.dtype)
         now = {name: x.at(k, dt, sizes[name]) if isinstance(x, AbstractInput) else x for name, x in steady.items()}
         now |= {name: jnp.broadcast_to(x[0], (sizes[name],)) for name, x in rows.items()}
         model, solver = eqx.combine(jax.tree.unflatten(tree, weights), rest)
@@ -178,12 +185,12 @@ def _run(
             new, spikes, whole = model.step_and_list(k, i, dt, inner, now, solver, whole)
         else:
             (new, spikes), whole = model.step(k, dt, inner, now, solver), {}
-        after = Snapshot(i + 1, new)
+        after = _At(i + 1, new)
         append = lambda name, x: records[name].append(x, node, own(after), spikes, i + 1)
         lists = {name: whole[name] if name in whole else append(name, x) for name, x in lists.items()}
         return (after, lists), taken(1, after, spikes)
 
-    def taken(every: int, at: Snapshot, spikes: Any) -> dict[str, PyTree]:
+    def taken(every: int, at: _At, spikes: Any) -> dict[str, PyTree]:
         """The records due after a block of `every` steps, one row each."""
         due = {name: r.take(node, own(at), spikes) for name, r in dense.items() if r.every == every}
         return jax.tree.map(lambda x: jnp.asarray(x)[None], due)
@@ -215,7 +222,7 @@ def _run(
 
     lists = {name: r.empty(node) for name, r in records.items() if r.events is not None}
     zero = jnp.zeros((), jnp.int32)
-    first = Snapshot(zero, node.pack(state.node, zero) if isinstance(node, Together) else state.node)
+    first = _At(zero, node.pack(state.node, zero) if isinstance(node, Together) else state.node)
     row = {name: x[:1] for name, x in series.items()}
     (final, carried) = as_carried(lambda carry: block(len(levels) - 1)(carry, row)[0], ((first, lists), weights))
     done, parts = 0, []
@@ -226,13 +233,13 @@ def _run(
             (final, carried), out = repeat(i, (final, carried), chunk, todo)
             parts.append(out)
             done += todo
-    final, lists = Snapshot(state.k + steps, own(final[0])), final[1]
+    final, lists = Snapshot(state.k + np.uint32(steps), own(final[0]), dt), final[1]
     joined = {name: records[name].listed(x, node, state.k, steps, dt) for name, x in lists.items()}
     for name in dense:
         there = [part[name] for part in parts if name in part]
         joined[name] = jax.tree.map(lambda x, *more: jnp.concatenate([x, *more]) if more else x, *there)
     every = {name: r.every for name, r in records.items()}
-    return Result(joined, final, state.k.astype(jnp.result_type(float)) * dt, dt, every)
+    return Result(joined, final, state.k, dt, every)
 
 
 def _weights(tree: Any) -> Any:

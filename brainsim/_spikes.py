@@ -5,8 +5,10 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
+from ._clock import label, times
+from ._compat import is_traced
 from ._typing import static
 
 
@@ -33,10 +35,10 @@ class Spikes(eqx.Module):
     ```
     """
 
-    steps: Int[Array, "*batch capacity"]
+    steps: UInt32[Array, "*batch capacity"]
     neurons: Int[Array, "*batch capacity"]
     count: Int[Array, "*batch"]
-    start: Int[Array, "*batch"]
+    start: UInt32[Array, "*batch"]
     n: int = static()
     length: int = static()
     dt: float = static()
@@ -51,10 +53,14 @@ class Spikes(eqx.Module):
         return self.count > self.capacity
 
     @property
-    def times(self) -> Float[Array, "*batch capacity"]:
-        """The time of each spike in ms; infinite where there is none."""
-        there = jnp.arange(self.capacity, dtype=jnp.int32) < jnp.asarray(self.count)[..., None]
-        return jnp.where(there, self.steps.astype(jnp.result_type(float)) * self.dt, jnp.inf)
+    def times(self) -> Any:
+        """The time of each spike in ms; infinite where there is none.
+
+        A NumPy array in double precision; inside of `jit` an array of JAX's default precision.
+        """
+        xp: Any = jnp if is_traced(self.steps) else np
+        there = xp.arange(self.capacity, dtype=np.int32) < xp.asarray(self.count)[..., None]
+        return xp.where(there, times(self.steps, self.dt), np.inf)
 
     def numpy(self) -> tuple[np.ndarray, np.ndarray]:
         """Times in ms and neurons of the spikes there are, as numpy arrays.
@@ -68,14 +74,14 @@ class Spikes(eqx.Module):
         if message := self.problem():
             raise ValueError(message)
         count = int(self.count)
-        # Multiples of dt, rounded to the last digits that mean something: 3 * 0.1 is printed as 0.3.
-        return np.round(np.asarray(self.steps)[:count] * self.dt, 9), np.asarray(self.neurons)[:count]
+        return label(np.asarray(self.steps)[:count], self.dt), np.asarray(self.neurons)[:count]
 
     def raster(self) -> np.ndarray:
         """The same spikes as a raster of booleans, shape (length, n). Errors as in `numpy`."""
         self.numpy()
         raster, count = np.zeros((self.length, self.n), bool), int(self.count)
-        raster[np.asarray(self.steps)[:count] - int(self.start) - 1, np.asarray(self.neurons)[:count]] = True
+        rows = np.asarray(self.steps)[:count].astype(np.int64) - int(self.start) - 1
+        raster[rows, np.asarray(self.neurons)[:count]] = True
         return raster
 
     def problem(self) -> str:

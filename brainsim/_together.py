@@ -196,7 +196,7 @@ class Together(AbstractNode):
                 at = Place(source, start if whole else 0, target, first_post, n_post, p.connect.weight.ndim == 1)
                 placed.append((at, (p.connect.indices, p.connect.indptr, jnp.atleast_1d(p.connect.weight))))
         placed.sort(key=lambda pair: pair[0].source)
-        sent = [row_of(state.history[name], k - steps) for name, steps in sources]
+        sent = [row_of(state.history[name], k, steps) for name, steps in sources]
         return deliver_blocks(sent, [block for _, block in placed], [at for at, _ in placed], targets)
 
 

@@ -8,7 +8,8 @@ ROOT = Path(__file__).resolve().parent.parent / "brainsim"
 # From the top down; names on one line are peers, which may not import each other. Inside a package anything goes.
 LAYERS = [
     ["_text", "_durable", "_packed"],
-    ["_typing", "_compat", "_leaves", "_output", "_progress", "_version", "plotting"],
+    ["_typing", "_compat", "_leaves", "_output", "_progress", "_shapes", "_version", "plotting"],
+    ["_clock"],
     ["_spikes", "_differentiated"],
     ["_parameters", "observables"],
     ["ops"],
@@ -29,6 +30,7 @@ LAYERS = [
     ["_together"],
     ["networks"],
     ["_record"],
+    ["_start"],
     ["_simulate", "_event_flow"],
     ["_hybrid"],
     ["_events"],

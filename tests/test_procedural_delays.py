@@ -79,7 +79,7 @@ def test_a_network_like_the_same_synapses_stored(weight, rule, x64):
     run = lambda net, t=40.0, state=None: bs.simulate(
         net, t, DT, dict(E=np.linspace(300.0, 600.0, 40)), dict(spikes=["E"], v=bs.Record("E.v")), state=state
     )
-    expected, first = run(loop(stored)), run(net, 20.0, net.init(dt=DT))
+    expected, first = run(loop(stored)), run(net, 20.0)
     second = run(net, 20.0, first.state)
     joined = lambda of: np.concatenate([of(first), of(second)])
     assert expected.spikes["E"].sum() > 50 and (joined(lambda r: r.spikes["E"]) == expected.spikes["E"]).all()

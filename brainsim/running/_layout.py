@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._clock import label
 from .._dynamics import AbstractNode
 from .._leaves import named
 from .._record import Record, Result
@@ -143,9 +144,9 @@ def rows(table: Table, value: Any, k: int, dt: float) -> dict[str, np.ndarray]:
     value = np.asarray(value)
     if not table.spikes:
         steps = k + table.every * np.arange(1, len(value) + 1)
-        return {table.record: value, "time": np.round(steps * dt, 9)}
+        return {table.record: value, "time": label(steps, dt)}
     steps, neurons = np.nonzero(value)
     if (value[steps, neurons] != 1).any():
         raise ValueError(f"record {table.path!r}: the spikes are graded, and lists of spikes hold no values; "
                          "record a function of the state instead")  # fmt: skip
-    return {"time": np.round((k + 1 + steps) * dt, 9), "neuron": neurons.astype(np.int32)}
+    return {"time": label(k + 1 + steps, dt), "neuron": neurons.astype(np.int32)}

@@ -126,10 +126,10 @@ class Run:
         data = self.dataset(table.path)
         if not table.spikes:
             return data[table.record]
-        steps: Any = np.rint(data["time"].values / self.dt).astype(np.int32)
+        steps: Any = np.rint(data["time"].values / self.dt).astype(np.uint32)
         neurons: Any = data["neuron"].values
         count: Any = np.int32(len(steps))
-        start: Any = np.int32(round(self.start / self.dt))
+        start: Any = np.uint32(round(self.start / self.dt))
         return Spikes(steps, neurons, count, start, table.n, self.done, self.dt)
 
     def __repr__(self) -> str:

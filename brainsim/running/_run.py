@@ -16,9 +16,10 @@ from .._compat import is_outermost
 from .._dynamics import AbstractNode
 from .._progress import Progress, progress_bar
 from .._projection import whole
-from .._record import Record
+from .._record import Record, Snapshot
 from .._resumable import asked_for
-from .._simulate import named_inputs, named_records, started
+from .._simulate import named_inputs, named_records
+from .._start import started
 from ._open import open_store
 from ._result import Run
 from ._sink import Job, Sink
@@ -40,7 +41,8 @@ def run(
     overwrite: bool = False,
     units: Mapping[str, str] | None = None,
     progress: Progress = True,
-    state: Any = None,
+    state: Snapshot | None = None,
+    start: float | None = None,
     solver: Any = None,
     key: Array | None = None,
 ) -> Run:
@@ -49,7 +51,8 @@ def run(
     Spikes are kept as lists of events (`brainsim.Spikes`), whether a raster was asked for or a list. A list that has
     too little room for a chunk gets more, and the chunk is run again: no spike is lost.
 
-    **Arguments:** `node`, `duration`, `dt`, `inputs`, `record`, `state`, `solver` and `key` are those of `simulate`.
+    **Arguments:** `node`, `duration`, `dt`, `inputs`, `record`, `state`, `start`, `solver` and `key` are those of
+    `simulate`.
 
     - `out`: a folder that shall appear, with the zarr store `records.zarr`, which has a group for each record and which
       xarray reads; default none, records stay in memory. After every chunk the state is saved in the folder, too.
@@ -93,7 +96,7 @@ def run(
     longest = max((r.every for r in records.values()), default=1)
     least = max(longest, 2)  # of a loop of a single step XLA would make another program
     size = max(-(-_chunk(node, steps, dt, chunk, records) // longest) * longest, least)
-    job = Job(node, dt, steps, given, records, started(node, dt, state, key), solver, dict(units or {}))
+    job = Job(node, dt, steps, given, records, started(node, dt, steps, state, key, start), solver, dict(units or {}))
     sink = Sink(job, path, resume=continued, overwrite=overwrite)
     with contextlib.closing(sink), _interrupts() as interrupted, progress_bar(progress, steps, "run") as update:
         update(sink.done)

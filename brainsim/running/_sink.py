@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from .._clock import label
 from .._durable import Lock, reported
 from .._dynamics import AbstractNode
 from .._leaves import restore
@@ -37,7 +38,7 @@ class Job(eqx.Module):
     @property
     def start(self) -> float:
         """The time at which the run begins, ms."""
-        return round(int(self.state.k) * self.dt, 9)
+        return float(label(self.state.k, self.dt))
 
     def chunk(self, done: int, length: int, state: Snapshot) -> tuple["Job", Result]:
         """`length` steps after those that are done; again with more room, as long as a list of spikes overflows.
