@@ -9,7 +9,7 @@ import brainsim as bs
 
 # Where an object is defined (after "brainsim.") and the heading under which it is listed; in this order.
 FAMILIES = {
-    "_simulate _events _record _spikes running": "Running",
+    "_simulate _events _record _start _spikes running": "Running",
     "_population _projection _bundle _network": "Populations and networks",
     "networks": "Networks of the literature",
     "neurons": "Neurons",
