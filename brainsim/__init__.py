@@ -30,7 +30,7 @@ from ._surrogate import (
     SuperSpike as SuperSpike,
     Triangle as Triangle,
 )
-from ._typing import Param as Param, docs as docs, param as param, units as units
+from ._typing import Param as Param, docs as docs, domains as domains, param as param, units as units
 from ._version import __version__ as __version__
 from .fitting import Fit as Fit, fit as fit
 from .inputs import (

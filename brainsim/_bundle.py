@@ -27,7 +27,7 @@ from .synapses import (
     Procedural,
     Regenerated,
 )
-from .synapses._delays import delays_of, rounded_delays
+from .synapses._delays import delays_of, in_ms, rounded_delays
 from .synapses._draw import seed_of
 
 
@@ -125,7 +125,7 @@ def _drawn(name: str, p: Projection, key: jax.Array | None, connect: CSR) -> np.
             raise ValueError(f"projection {name!r} draws delays; Network(..., key=jax.random.key(seed)) seeds them")
         # Weights have the first of the generators that belong to a key.
         rng = np.random.Generator(np.random.Philox(seed_of(key).spawn(2)[1]))
-        delay = np.asarray(source(rng, nnz), np.float64)
+        delay = in_ms(source(rng, nnz), f"projection {name!r}: delay(rng, {nnz})")
         if delay.shape != (nnz,):
             raise ValueError(f"projection {name!r}: delay(rng, {nnz}) has shape {list(delay.shape)}, expected [{nnz}]")
     else:

@@ -1,6 +1,6 @@
 """The parameters of a model by name: what a sweep varies and a fit sets free."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
@@ -8,19 +8,26 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ._typing import magnitude
+from ._domain import FINITE
+from ._typing import as_float
 
 M = TypeVar("M")
 
 
 class Leaf(NamedTuple):
-    """One parameter of a model: where it is, what it is, and its unit and meaning as its class has them."""
+    """One parameter of a model: where it is, what it is, and its unit, meaning and domain as its class has them.
+
+    `declared` says that it is a field made by `param`, which may have one value per unit.
+    """
 
     path: str
     index: int
     value: Array
     unit: str
     doc: str
+    domain: str
+    declared: bool
+    keys: tuple
 
     def __str__(self) -> str:
         return f"{self.path} ({self.unit})" if self.unit else self.path
@@ -29,30 +36,33 @@ class Leaf(NamedTuple):
 def leaves(model: Any) -> dict[str, Leaf]:
     """The floating-point arrays of a model by path."""
     found = {}
-    for index, (path, value) in enumerate(jax.tree_util.tree_flatten_with_path(model)[0]):
+    for index, (keys, value) in enumerate(jax.tree_util.tree_flatten_with_path(model)[0]):
         if eqx.is_inexact_array(value):
-            name, unit, doc = _describe(model, path)
-            found[name] = Leaf(name, index, value, unit, doc)
+            names, metadata = [], {}
+            for name, said, _ in _along(model, keys):
+                names, metadata = [*names, name], said
+            unit, doc, domain = (metadata.get(*x) for x in (("unit", ""), ("doc", ""), ("domain", FINITE)))
+            path = ".".join(names)
+            found[path] = Leaf(path, index, value, unit, doc, domain, "unit" in metadata, keys)
     return found
 
 
-def _describe(model: Any, path: tuple) -> tuple[str, str, str]:
-    """The dotted name of a leaf, and the unit and meaning that the innermost field on its path declares."""
-    names, metadata, here = [], {}, model
-    for key in path:
+def _along(model: Any, keys: tuple) -> Iterator[tuple[str, Mapping[str, Any], Any]]:
+    """Each part of the dotted name of a leaf, what the innermost field so far declares, and what is there."""
+    metadata, here = {}, model
+    for key in keys:
         if isinstance(key, jax.tree_util.GetAttrKey):
-            names.append(key.name)
             fields = getattr(type(here), "__dataclass_fields__", {})
             metadata = fields[key.name].metadata if key.name in fields else {}
             here = getattr(here, key.name)
+            yield key.name, metadata, here
         elif isinstance(key, jax.tree_util.DictKey | jax.tree_util.SequenceKey):
             name = key.key if isinstance(key, jax.tree_util.DictKey) else key.idx
-            names.append(str(name))
             here = here[name]
+            yield str(name), metadata, here
         else:  # an index into a container that does not name its parts
-            names.append(str(getattr(key, "key", key)))
-            break
-    return ".".join(names), metadata.get("unit", ""), metadata.get("doc", "")
+            yield str(getattr(key, "key", key)), metadata, None
+            return
 
 
 def find(model: Any, name: str) -> Leaf:
@@ -96,10 +106,11 @@ def with_params(model: M, values: Mapping[str, Any] | None = None, /, **named: A
 
     - `model`: a neuron, population, network, or any other Equinox module.
     - `values`, `named`: paths to new values. The end of a path is enough where only one parameter has it: `"tau_w"`,
-      `"E.neuron.tau"`. A value is a scalar or has the shape of what it replaces; quantities are converted to its unit.
+      `"E.neuron.tau"`. A value is a scalar, has the shape of what it replaces, or is one per unit, shape (n,), where
+      there was a scalar (a program that takes the model then compiles anew); quantities are converted to its unit.
 
-    **Raises:** `ValueError` for an unknown or ambiguous name, with what is available, and for a shape that does not
-    fit.
+    **Raises:** `ValueError` for an unknown or ambiguous name, with what is available, for a shape that does not fit,
+    and for values that the model does not allow, as where it is built; traced values are not checked.
 
     ```python
     >>> import brainsim as bs
@@ -112,20 +123,32 @@ def with_params(model: M, values: Mapping[str, Any] | None = None, /, **named: A
     ```
     """
     flat, tree = jax.tree.flatten(model)
-    seen: dict[int, str] = {}
+    changed: dict[int, tuple[Leaf, str]] = {}
     made: dict[Any, Array] = {}  # one value for several parameters stays one array: populations that share it are alike
     for name, given in {**(values or {}), **named}.items():
         leaf = find(model, name)
-        if leaf.index in seen:
-            raise ValueError(f"parameter {leaf.path!r} is named twice, as {seen[leaf.index]!r} and {name!r}")
-        seen[leaf.index] = name
-        value = magnitude(given, leaf.unit)
-        try:
-            new = jnp.asarray(value, leaf.value.dtype)
-        except (TypeError, ValueError):
-            raise ValueError(f"parameter {leaf} must be a number or an array, got {value!r}") from None
-        if new.shape not in ((), leaf.value.shape):
-            raise ValueError(f"parameter {leaf} must be a scalar or have shape {leaf.value.shape}, got {new.shape}")
-        same = id(given), leaf.unit, leaf.value.dtype, leaf.value.shape
-        flat[leaf.index] = made.setdefault(same, jnp.broadcast_to(new, leaf.value.shape))
-    return jax.tree.unflatten(tree, flat)
+        if leaf.index in changed:
+            raise ValueError(f"parameter {leaf.path!r} is named twice, as {changed[leaf.index][1]!r} and {name!r}")
+        changed[leaf.index] = leaf, name
+        new = as_float(given, f"parameter {leaf}", leaf.unit or None, leaf.domain)
+        old = leaf.value
+        per_unit = leaf.declared and old.ndim == 0 and new.ndim == 1
+        if new.shape not in ((), old.shape) and not per_unit:
+            raise ValueError(f"parameter {leaf} must be a scalar or have shape {old.shape}, got {new.shape}")
+        same = id(given), leaf.unit, leaf.domain, old.dtype, old.shape
+        flat[leaf.index] = made.setdefault(
+            same, jnp.broadcast_to(new.astype(old.dtype), new.shape if per_unit else old.shape)
+        )
+    result = jax.tree.unflatten(tree, flat)
+    for index, (leaf, _) in changed.items():
+        _recheck(result, leaf, all_around=flat[index].shape != leaf.value.shape)
+    return result
+
+
+def _recheck(model: Any, leaf: Leaf, *, all_around: bool) -> None:
+    """What its class asks of the module that has this parameter; of another shape, also what those around it ask."""
+    around = [x for x in (model, *(here for *_, here in _along(model, leaf.keys))) if isinstance(x, eqx.Module)]
+    for module in around if all_around else around[-1:]:
+        for cls in type(module).__mro__:
+            if "__check_init__" in vars(cls):
+                vars(cls)["__check_init__"](module)

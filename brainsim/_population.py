@@ -1,6 +1,7 @@
 """A population: n neurons and their receptors, as one hybrid system."""
 
 import functools as ft
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import diffrax
@@ -12,10 +13,13 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ._clock import Moment, flow_at, input_at
 from ._compat import at_once, is_outermost
+from ._conform import check_models
+from ._domain import FINITE
 from ._dynamics import AbstractNeuron, AbstractNode, AbstractReceptor
+from ._quantity import shown
 from ._solver import Exact, ExponentialEuler, Prepared, structure
 from ._surrogate import AbstractCompactSurrogate
-from ._typing import Param, State, as_float, get, put, variables
+from ._typing import Param, State, as_float, get, put, variables, whole_number
 
 _FOR_EVER = 2.0**30  # steps of refractoriness at most: one may be added to the number of a step
 
@@ -72,22 +76,22 @@ class Population(AbstractNode):
     ```
     """
 
-    n: int = eqx.field(static=True)
+    n: int = eqx.field(static=True, converter=lambda n: whole_number(n, "n of a population", least=1))
     neuron: AbstractNeuron
-    receptors: dict[str, AbstractReceptor] = eqx.field(default_factory=dict, converter=dict)
-    initial: dict[str, Any] = eqx.field(
-        default_factory=dict, converter=lambda d: {k: _initial(x) for k, x in d.items()}
-    )
+    receptors: dict[str, AbstractReceptor] = eqx.field(default_factory=dict, converter=lambda d: _named(d, "receptors"))
+    initial: dict[str, Any] = eqx.field(default_factory=dict, converter=lambda d: _initial(_named(d, "initial")))
     noise: dict[str, Param] = eqx.field(
-        default_factory=dict, converter=lambda d: {k: as_float(x) for k, x in d.items()}
+        default_factory=dict,
+        converter=lambda d: {k: as_float(x, f"noise[{k!r}]", None, "[0, inf)") for k, x in _named(d, "noise").items()},
+        metadata={"domain": "[0, inf)"},
     )
 
     def __check_init__(self):
-        if isinstance(self.n, bool) or not isinstance(self.n, int) or self.n < 1:
-            raise ValueError(f"a population needs a positive whole number of neurons, got {self.n!r}")
+        if not isinstance(self.neuron, AbstractNeuron):
+            raise ValueError(f"neuron must be a model such as LIF(), got {shown(self.neuron)}")
         for name, receptor in self.receptors.items():
             if not isinstance(receptor, AbstractReceptor):
-                raise ValueError(f"receptor {name!r} must be a receptor such as ExpCurrent(), got {receptor!r}")
+                raise ValueError(f"receptor {name!r} must be a receptor such as ExpCurrent(), got {shown(receptor)}")
             if "." in name or name == "current":
                 raise ValueError(f"{name!r} cannot name a receptor: no dots, and 'current' is the input current")
         for what, model in (("the neuron", self.neuron), *((f"receptor {k!r}", r) for k, r in self.receptors.items())):
@@ -95,16 +99,14 @@ class Population(AbstractNode):
                 if x.shape not in ((), (self.n,)):
                     raise ValueError(f"parameters must be scalars or have shape ({self.n},), but "
                                      f"{jax.tree_util.keystr(path)[1:]} of {what} has shape {x.shape}")  # fmt: skip
-        y = jax.eval_shape(lambda: self.neuron.init(self.n))
+        available = check_models(self.neuron, self.receptors, self.n)
         for what in ("initial", "noise"):
             for name, value in getattr(self, what).items():
-                if name not in variables(y):
+                if name not in available:
                     raise ValueError(f"{what} names {name!r}, which is not a variable of the neuron; available: "
-                                     f"{', '.join(variables(y))}")  # fmt: skip
+                                     f"{', '.join(available)}")  # fmt: skip
                 if eqx.is_array(value) and value.shape not in ((), (self.n,)):
                     raise ValueError(f"{what}[{name!r}] must be a scalar or have shape ({self.n},), got {value.shape}")
-        if self.receptors and "v" not in variables(y):
-            raise ValueError(f"receptors need a neuron with a variable 'v'; available: {', '.join(variables(y))}")
 
     # --- the names under which a population's inputs and variables are known -----------------------------------------
 
@@ -159,7 +161,10 @@ class Population(AbstractNode):
         start = {}
         for i, (name, value) in enumerate(self.initial.items()):
             value = at_once(lambda key, value=value: value(key, self.n), draw[i]) if callable(value) else value
-            start[name] = jnp.broadcast_to(as_float(value), (self.n,)).astype(get(y.neuron, name).dtype)
+            value = as_float(value, f"initial[{name!r}]", None, FINITE)
+            if value.shape not in ((), (self.n,)):
+                raise ValueError(f"initial[{name!r}](key, {self.n}) must have shape ({self.n},), got {value.shape}")
+            start[name] = jnp.broadcast_to(value, (self.n,)).astype(get(y.neuron, name).dtype)
         refractory = jnp.zeros(self.n, jnp.int32)
         return PopulationState(put(y.neuron, **start), y.receptors, refractory, key if self.noise else None)
 
@@ -299,5 +304,15 @@ def _differentiable_both_ways(solver: diffrax.AbstractSolver) -> diffrax.Abstrac
     return solver
 
 
-def _initial(value: Any) -> Any:
-    return value if callable(value) else as_float(value)
+def _named(value: Any, what: str) -> dict[str, Any]:
+    """A copy of a dict from names.
+
+    **Raises:** `ValueError` for anything else.
+    """
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise ValueError(f"{what} must be a dict from names, got {shown(value)}")
+    return dict(value)
+
+
+def _initial(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: x if callable(x) else as_float(x, f"initial[{k!r}]", None, FINITE) for k, x in values.items()}

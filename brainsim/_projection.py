@@ -6,9 +6,12 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
+from ._domain import ANY, POSITIVE
 from ._dynamics import AbstractConnectivity, AbstractDelayed, AbstractRule
-from ._typing import magnitude, whole
+from ._quantity import shown
+from ._typing import number, whole
 from .synapses import DelayedRegenerated
+from .synapses._delays import in_ms, rounded_delays
 
 
 class PerSynapse:
@@ -67,19 +70,31 @@ class Projection(eqx.Module):
     connect: Any
     # Type checkers know no field whose converter makes something else of what goes in.
     delay: Any = eqx.field(static=True, default=None, converter=lambda delay: _as_delay(delay))
-    resolution: float = eqx.field(static=True, default=0.1, converter=float)
+    resolution: float = eqx.field(
+        static=True,
+        default=0.1,
+        converter=lambda x: number(x, "the resolution of delays", unit="ms", domain=POSITIVE),
+    )
 
     def __check_init__(self):
+        if not (isinstance(self.pre, str) and isinstance(self.post, str)):
+            given = f"{shown(self.pre)} and {shown(self.post)}"
+            raise ValueError(f"a projection goes from 'population' to 'population.receptor', got {given}")
         name = f"projection {self.pre!r} to {self.post!r}"
         delayed = isinstance(self.connect, AbstractDelayed | DelayedRegenerated | Fused)
         if isinstance(self.delay, float) and not (self.delay > 0 and math.isfinite(self.delay)):
             raise ValueError(f"{name}: the delay must be positive, got {self.delay} ms")
-        if not (self.resolution > 0 and math.isfinite(self.resolution)):
-            raise ValueError(f"{name}: the resolution of delays must be positive, got {self.resolution} ms")
+        if isinstance(self.delay, PerSynapse) and not callable(self.delay.source):
+            if self.delay.source.ndim > 1:
+                raise ValueError(f"{name}: delays must be a list, got shape {list(self.delay.source.shape)}")
+            try:
+                rounded_delays(self.delay.source, self.resolution)
+            except ValueError as e:
+                raise ValueError(f"{name}: {e}") from None
         if self.post.count(".") != 1:
             raise ValueError(f"a projection ends at a receptor, 'population.receptor'; got {self.post!r}")
         if not isinstance(self.connect, AbstractConnectivity | AbstractRule) and not delayed:
-            raise ValueError(f"{name}: `connect` must be a wiring rule or a connectivity, got {self.connect!r}")
+            raise ValueError(f"{name}: `connect` must be a wiring rule or a connectivity, got {shown(self.connect)}")
         if delayed and self.delay is not None:
             raise ValueError(f"{name}: {type(self.connect).__name__} has delays of its own; leave out `delay`")
         if not delayed and self.delay is None:
@@ -107,5 +122,8 @@ def _as_delay(delay: Any) -> Any:
         return delay
     if callable(delay):
         return PerSynapse(delay)
-    delay = magnitude(delay, "ms")
-    return float(delay) if np.ndim(delay) == 0 else PerSynapse(np.asarray(delay, np.float64))
+    what = "the delay of a projection"
+    given = in_ms(delay, what)
+    if given.ndim:
+        return PerSynapse(given)
+    return math.nan if np.isnan(given) else number(delay, what, unit="ms", domain=ANY)

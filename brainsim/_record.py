@@ -13,13 +13,38 @@ from . import ops
 from ._clock import times
 from ._compat import is_traced
 from ._dynamics import AbstractNode
+from ._quantity import numbers, shown
 from ._spikes import Spikes
-from ._typing import static
+from ._typing import static, whole_number
 
 
-def _index(index: Any) -> tuple[int, ...] | slice | None:
-    """Neurons as something hashable: a tuple of integers, or a slice."""
-    return index if index is None or isinstance(index, slice) else tuple(int(i) for i in np.atleast_1d(index))
+def _index(index: Any) -> tuple[int, ...] | tuple[bool, ...] | slice | None:
+    """Neurons as something hashable: a tuple of integers, a mask as a tuple of truth values, or a slice."""
+    if index is None:
+        return None
+    if isinstance(index, slice):
+        whole = lambda x: x if x is None else whole_number(x, "index of a record: an end of the slice")
+        return slice(whole(index.start), whole(index.stop), whole(index.step))
+    try:
+        given = np.asarray(numbers(index))
+    except (TypeError, ValueError):  # also what is traced
+        given = np.zeros((0, 0))
+    if given.shape == (0,) or (given.dtype.kind == "b" and not given.any()):
+        raise ValueError(f"index of a record names no neuron, got {shown(index)}")
+    if given.ndim < 2 and given.dtype.kind in ("iu" if given.ndim == 0 else "iub"):
+        return tuple(np.atleast_1d(given).tolist())
+    raise ValueError(f"index of a record must be whole numbers, a mask or a slice, got {shown(index)}")
+
+
+def _events(events: Any) -> int | None:
+    return None if events is None else whole_number(events, "events of a record", least=1, most=2**31 - 2)
+
+
+def _dtype(dtype: Any) -> Any:
+    try:
+        return None if dtype is None else jax.dtypes.canonicalize_dtype(dtype)
+    except TypeError:
+        raise ValueError(f"dtype of a record must be one of NumPy's or JAX's, got {shown(dtype)}") from None
 
 
 class Record(eqx.Module):
@@ -30,14 +55,15 @@ class Record(eqx.Module):
     - `what`: populations whose spikes to record (a list of names; `True` for all, or for a lone one); the name of a
       state variable, e.g. `"E.v"`; or a function of the node's state that returns an array or a pytree of arrays.
     - `every`: record after every so many steps, default 1; spikes are recorded in every step.
-    - `index`: only these neurons (integers or a slice), default all.
+    - `index`: only these neurons (integers, a mask with a truth value for each, or a slice), default all.
     - `dtype`: of what is stored, default that of the model. `bool` makes a spike raster four times smaller, but has no
-      gradient.
+      gradient. Variables are stored as floating-point numbers only.
     - `events`: spikes as a list of events with room for so many spikes of each population, a `brainsim.Spikes`, instead
       of a raster: for large networks, where a raster of every neuron in every step takes most of memory and time. A
       run with more spikes warns, and the list says so (`overflow`). It is made of integers: there is no gradient.
 
-    **Raises:** `ValueError` for an `every` or `events` that is not a positive whole number.
+    **Raises:** `ValueError` for an `every` or `events` that is not a positive whole number, an `index` that is none,
+    and a `dtype` that would lose digits.
 
     ```python
     >>> import brainsim as bs
@@ -50,20 +76,19 @@ class Record(eqx.Module):
     """
 
     what: Any = static(converter=lambda w: tuple(w) if isinstance(w, list) else w)
-    every: int = static(1)
-    index: tuple[int, ...] | slice | None = static(None, converter=_index)
-    dtype: Any = static(None)
-    events: int | None = static(None)
+    every: int = static(1, converter=lambda n: whole_number(n, "every of a record, in steps,", least=1))
+    index: tuple[int, ...] | tuple[bool, ...] | slice | None = static(None, converter=_index)
+    dtype: Any = static(None, converter=_dtype)
+    events: int | None = static(None, converter=_events)
 
     def __check_init__(self):
-        if isinstance(self.every, bool) or not isinstance(self.every, int) or self.every < 1:
-            raise ValueError(f"every must be a positive whole number of steps, got {self.every!r}")
-        if self.events is None:
-            return
-        if isinstance(self.events, bool) or not isinstance(self.events, int) or not 1 <= self.events < 2**31 - 1:
-            raise ValueError(f"events must be a positive whole number of spikes below 2**31, got {self.events!r}")
-        if not self.of_spikes or self.dtype is not None:
+        if self.events is not None and (not self.of_spikes or self.dtype is not None):
             raise ValueError(f"events= is for spikes, and without dtype=; got {self.what!r} and dtype={self.dtype!r}")
+        if self.dtype is not None and not self.of_spikes and not jnp.issubdtype(self.dtype, jnp.floating):
+            if isinstance(self.what, str):
+                raise ValueError(
+                    f"dtype={self.dtype.name} would lose digits of {self.what!r}; available: floating-point types"
+                )
 
     @property
     def of_spikes(self) -> bool:
@@ -72,7 +97,24 @@ class Record(eqx.Module):
     @property
     def places(self) -> np.ndarray | slice | None:
         """`index` as what indexes an array."""
-        return np.asarray(self.index) if isinstance(self.index, tuple) else self.index
+        if not isinstance(self.index, tuple):
+            return self.index
+        return np.flatnonzero(self.index) if self.is_mask else np.asarray(self.index, np.intp)
+
+    @property
+    def is_mask(self) -> bool:
+        """Whether `index` says of each neuron whether it is recorded."""
+        return isinstance(self.index, tuple) and isinstance(next(iter(self.index), None), bool)
+
+    def check_index(self, name: str, n: int) -> None:
+        """**Raises:** `ValueError` if `index` does not fit `n` neurons."""
+        if not isinstance(self.index, tuple):
+            return
+        if self.is_mask and len(self.index) != n:
+            raise ValueError(f"{name}: the mask has {len(self.index)} values for {n} neurons")
+        for i in self.index:
+            if not -n <= i < n and not self.is_mask:
+                raise ValueError(f"{name}: neuron {i} is out of range for {n} neurons")
 
     def checked(self, name: str, node: AbstractNode) -> "Record":
         """This record, if `node` has what it names; `ValueError` with what is available otherwise."""
@@ -94,10 +136,8 @@ class Record(eqx.Module):
         else:
             raise ValueError(f"record {name!r}: expected populations, the name of a variable or a function, "
                              f"got {self.what!r}")  # fmt: skip
-        if isinstance(self.index, tuple):
-            for i in self.index:
-                if any(not -n <= i < n for n in widths):
-                    raise ValueError(f"record {name!r}: neuron {i} is out of range for {min(widths)} neurons")
+        for n in widths:
+            self.check_index(f"record {name!r}", n)
         return self
 
     def take(self, node: AbstractNode, state: Any, spikes: Any) -> PyTree:
@@ -108,9 +148,25 @@ class Record(eqx.Module):
             value = spikes
         else:
             value = node.read(state, self.what) if isinstance(self.what, str) else self.what(state)
-        index = self.places
-        value = value if index is None else jax.tree.map(lambda x: x[index], value)
-        return value if self.dtype is None else jax.tree.map(lambda x: x.astype(self.dtype), value)
+        return jax.tree.map(self._part, value)
+
+    def _part(self, x: Any) -> Any:
+        """The neurons of `index`, in `dtype`, of one array."""
+        if self.index is not None:
+            if jnp.ndim(x) == 0:
+                raise ValueError(
+                    f"index={self.index} of a record needs arrays, but its function returned a single number"
+                )
+            self.check_index("record with a function", x.shape[0])
+            x = x[self.places]
+        if self.dtype is None:
+            return x
+        kinds = [jnp.bool_, jnp.integer, jnp.floating]  # each can be told as the next
+        rank = lambda dtype: next((i for i, kind in enumerate(kinds) if jnp.issubdtype(dtype, kind)), len(kinds))
+        x = jnp.asarray(x)
+        if not self.of_spikes and rank(self.dtype) < rank(x.dtype):
+            raise ValueError(f"dtype={self.dtype.name} of a record would lose digits of {x.dtype.name}")
+        return x.astype(self.dtype)
 
     def empty(self, node: AbstractNode) -> PyTree:
         """The list, or a list for each population, that `append` appends to."""

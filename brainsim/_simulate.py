@@ -14,13 +14,14 @@ from jaxtyping import Array, Int, PyTree
 
 from ._compat import alike, as_carried, cpu_options, is_outermost
 from ._differentiated import unless_differentiated
+from ._domain import FINITE
 from ._dynamics import AbstractConnectivity, AbstractDelayed, AbstractNode
 from ._population import Population
 from ._projection import Projection
 from ._record import Record, Result, Snapshot
 from ._start import started
 from ._together import Together, better_together, is_small, together
-from ._typing import as_float, whole
+from ._typing import as_float, number, whole
 from .inputs import AbstractInput
 from .ops import carry_weights
 from .synapses import DelayedCSR, FanOut
@@ -83,7 +84,7 @@ def simulate(
 
     ```
     """
-    steps = whole(duration, dt, "the duration")
+    steps, dt = whole(duration, dt, "the duration"), number(dt, "dt", unit="ms")
     given = named_inputs(node, inputs, steps)
     records = named_records(node, record)
     result = advance(node, steps, dt, given, records, started(node, dt, steps, state, key, start), solver, checkpoint)
@@ -345,7 +346,7 @@ def named_inputs(node: AbstractNode, inputs: Any, steps: int) -> dict[str, Any]:
 
 
 def _array_input(name: str, value: Any, n: int, steps: int) -> Array:
-    value = as_float(value)
+    value = as_float(value, f"input {name!r}", None, FINITE)
     if value.shape in [(), (1,), (n,)]:
         return jnp.broadcast_to(value, (n,)) if value.ndim else value
     if value.shape in ((steps, n), (steps, 1)):

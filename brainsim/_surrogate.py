@@ -66,7 +66,7 @@ class SuperSpike(AbstractSurrogate):
     Zenke & Ganguli (2018), Neural Computation 30:1514, doi:10.1162/neco_a_01086.
     """
 
-    beta: Param = param(100.0, unit="1/mV", doc="steepness")
+    beta: Param = param(100.0, unit="1/mV", doc="steepness", domain="(0, inf)")
 
     def derivative(self, x):
         return 1 / (1 + self.beta * jnp.abs(x)) ** 2
@@ -82,7 +82,7 @@ class FastSigmoid(AbstractSurrogate):
     Neftci, Mostafa & Zenke (2019), IEEE Signal Processing Magazine 36:51, doi:10.1109/MSP.2019.2931595.
     """
 
-    beta: Param = param(1.0, unit="1/mV", doc="steepness")
+    beta: Param = param(1.0, unit="1/mV", doc="steepness", domain="(0, inf)")
 
     def derivative(self, x):
         return 0.5 * self.beta / (1 + self.beta * jnp.abs(x)) ** 2
@@ -98,7 +98,7 @@ class ArcTan(AbstractSurrogate):
     Fang et al. (2021), ICCV, doi:10.1109/ICCV48922.2021.00266.
     """
 
-    beta: Param = param(1.0, unit="1/mV", doc="steepness")
+    beta: Param = param(1.0, unit="1/mV", doc="steepness", domain="(0, inf)")
 
     def derivative(self, x):
         return 0.5 * self.beta / (1 + (0.5 * jnp.pi * self.beta * x) ** 2)
@@ -127,9 +127,9 @@ class Triangle(AbstractCompactSurrogate):
     Bellec et al. (2018), NeurIPS, arXiv:1803.09574.
     """
 
-    beta: Param = param(1.0, unit="1/mV", doc="steepness")
+    beta: Param = param(1.0, unit="1/mV", doc="steepness", domain="(0, inf)")
 
-    area: Param = param(1.0, unit="mV * mV^-1", doc="area under the slope")
+    area: Param = param(1.0, doc="area under the slope", domain="[0, inf)")
 
     def derivative(self, x):
         return self.area * self.beta * jnp.maximum(1 - self.beta * jnp.abs(x), 0)
@@ -148,7 +148,7 @@ class Gaussian(AbstractSurrogate):
     Yin, Corradi & Bohté (2021), Nature Machine Intelligence 3:905, doi:10.1038/s42256-021-00397-w.
     """
 
-    beta: Param = param(1.0, unit="1/mV", doc="steepness")
+    beta: Param = param(1.0, unit="1/mV", doc="steepness", domain="(0, inf)")
 
     def derivative(self, x):
         return self.beta * jnp.exp(-0.5 * (self.beta * x) ** 2) / jnp.sqrt(2 * jnp.pi).astype(x.dtype)

@@ -5,9 +5,9 @@ ms, mV, pA, pF, nS (nS·mV = pA, pA/pF = mV/ms), rates in Hz, and for membranes 
 A quantity that carries another unit is converted, or refused, once: when it is handed to `param`.
 """
 
-import functools as ft
 import math
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import equinox as eqx
@@ -15,6 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
+
+from ._compat import is_traced
+from ._domain import FINITE, POSITIVE, check
+from ._quantity import magnitude as magnitude, numbers, shown
 
 State: TypeAlias = PyTree[Array]
 """The state of a dynamical system: a NamedTuple (classes) or a dict (models from functions) of arrays."""
@@ -27,49 +31,112 @@ else:
 """A parameter: a scalar shared by all units, or one value per unit."""
 
 
-def as_float(value: Any) -> Array:
-    """`value` as a strongly typed floating-point array of JAX's default precision (an inexact array stays as it is)."""
-    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.inexact) and not value.weak_type:
-        return value
-    dtype = jnp.result_type(float)
-    # NumPy converts at once; JAX would compile a program for every shape.
-    return jnp.asarray(value.astype(dtype) if isinstance(value, np.ndarray) else value, dtype=dtype)
+def as_float(value: Any, what: str = "a value", unit: str | None = None, domain: str | None = None) -> Array:
+    """`value` as a strongly typed floating-point array of JAX's default precision (an inexact array stays as it is).
 
+    Quantities are converted to `unit`; if that is not known here, they are refused. `domain`, an interval such as
+    `"(0, inf]"`, holds for values that are not traced; default anything, NaN included.
 
-def magnitude(value: Any, unit: str) -> Any:
-    """The number that `value` is when expressed in `unit`; a plain number or array passes unchanged.
-
-    Works with any quantity object that can convert itself: pint and astropy (`.to`), quantities (`.rescale`),
-    brainunit and saiunit (`.to_decimal`).
-
-    **Raises:** `ValueError` if the quantity cannot be expressed in `unit`.
+    **Raises:** `ValueError` for anything but real numbers, and numbers outside the domain.
     """
     try:
-        if hasattr(value, "to_decimal"):  # brainunit, saiunit: units are objects of the quantity's own package
-            import importlib
-
-            package = importlib.import_module(type(value).__module__.split(".")[0])
-            return value.to_decimal(_unit_object(package, unit))
-        if hasattr(value, "rescale"):  # quantities, neo
-            return value.rescale(unit).magnitude
-        if hasattr(value, "to") and hasattr(value, "unit"):  # astropy
-            return value.to(unit).value
-        if hasattr(value, "to") and hasattr(value, "units"):  # pint
-            return value.to(unit).magnitude
-    except Exception as e:
-        raise ValueError(f"cannot express {value} in {unit!r}: {e}") from None
-    return value
+        return _as_float(value, unit, domain)
+    except ValueError as e:
+        raise ValueError(f"{what} {e}") from None
 
 
-def _unit_object(package: Any, unit: str) -> Any:
-    """`"mS/cm**2"` as a product of the unit objects that `package` exports."""
-    numerator, *denominators = unit.replace("cm2", "cm**2").split("/")
-    parse = lambda name: getattr(package, name.split("**")[0]) ** int([*name.split("**"), "1"][1])
-    return ft.reduce(lambda u, d: u / parse(d), denominators, parse(numerator))
+def _as_float(value: Any, unit: str | None, domain: str | None) -> Array:
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating) and not value.weak_type:
+        if domain is not None:
+            check(value, domain, unit or "")
+        return value
+    if isinstance(value, bool | np.bool_):
+        raise ValueError(f"must be a number, got {value}")
+    dtype, value = jnp.result_type(float), numbers(value, unit)
+    try:
+        if any(map(is_traced, jax.tree.leaves(value))):
+            return jnp.asarray(value, dtype=dtype)
+        with np.errstate(over="ignore"):  # what overflows is infinite, which the domain allows or not
+            value = np.asarray(value).astype(
+                dtype
+            )  # NumPy converts at once; JAX would compile a program for each shape
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"must be a number or an array, got {shown(value)}") from None
+    if domain is not None:
+        check(value, domain, unit or "")
+    return jnp.asarray(value)
 
 
-def param(default: Any = ..., *, unit: str = "", doc: str = "") -> Any:
-    """A parameter field of a model: converted to an array, with its unit and meaning recorded.
+def number(value: Any, what: str, *, unit: str | None = None, domain: str = FINITE) -> float:
+    """`value`, a single number that is not traced, as a Python float in `unit`.
+
+    A NumPy or JAX scalar of less than double precision stands for the decimal that it prints as: `float32(0.1)` is 0.1,
+    not 0.10000000149, of which no duration is a whole number.
+
+    **Raises:** `ValueError` for anything else, and for numbers outside `domain`.
+    """
+    value = _single(value, what, unit)
+    try:
+        result = float(str(value)) if isinstance(value, np.floating) else float(value)
+    except OverflowError:
+        raise ValueError(f"{what} must fit into a double, got {shown(value)}") from None
+    try:
+        check(result, domain, unit or "")
+    except ValueError as e:
+        raise ValueError(f"{what} {e}") from None
+    return result
+
+
+def whole_number(value: Any, what: str, *, least: int | None = None, most: int | None = None) -> int:
+    """`value`, of any type of whole numbers, as a Python integer.
+
+    **Raises:** `ValueError` for anything else, and for numbers below `least` or above `most`.
+    """
+    try:
+        result = operator.index(_single(value, what))
+        if (least is None or result >= least) and (most is None or result <= most):
+            return result
+    except (TypeError, ValueError):
+        pass
+    bounds = [f"{word} {x:,}" for word, x in (("at least", least), ("at most", most)) if x is not None]
+    wanted = ", ".join(["a whole number", *([" and ".join(bounds)] if bounds else [])])
+    raise ValueError(f"{what} must be {wanted}, got {shown(value)}")
+
+
+def _single(value: Any, what: str, unit: str | None = None) -> Any:
+    """One number that is there to be looked at, of Python's or NumPy's types."""
+    if is_traced(value):
+        raise ValueError(f"{what} is part of the program and cannot be traced; give a number, got {shown(value)}")
+    try:
+        single = numbers(value, unit, "a number")
+    except ValueError as e:
+        raise ValueError(f"{what} {e}") from None
+    if isinstance(single, np.ndarray | jax.Array) and single.ndim == 0:
+        single = np.asarray(single)[()]
+    if isinstance(single, bool | np.bool_ | list | tuple | np.ndarray | jax.Array):
+        raise ValueError(f"{what} must be a single number, got {shown(value)}")
+    return single
+
+
+def check_key(key: Any, what: str) -> None:
+    """**Raises:** `ValueError` unless `key` is a random key, or several."""
+    dtype = getattr(key, "dtype", None)
+    if dtype is None or not (jnp.issubdtype(dtype, jax.dtypes.prng_key) or (dtype == jnp.uint32 and key.ndim)):
+        raise ValueError(f"{what} must be a random key, jax.random.key(seed), got {shown(key)}")
+
+
+def truth(value: Any, what: str) -> bool:
+    """`value`, if it is True or False.
+
+    **Raises:** `ValueError` for anything else.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{what} must be True or False, got {shown(value)}")
+    return bool(value)
+
+
+def param(default: Any = ..., *, unit: str = "", doc: str = "", domain: str = FINITE) -> Any:
+    """A parameter field of a model: converted to an array, checked, with its unit and meaning recorded.
 
     A Python float in a module would get no gradient and would retrace at every new value; an array does neither.
 
@@ -78,21 +145,26 @@ def param(default: Any = ..., *, unit: str = "", doc: str = "") -> Any:
     - `default`: the value if none is given; without it the parameter is required.
     - `unit`: the unit in which the number is meant, e.g. `"mV"`. Quantities in other units are converted to it.
     - `doc`: what the parameter means, in a few words.
+    - `domain`: the values that it may have, an interval: `"(0, inf)"` is positive, `"[0, inf]"` may be zero or
+      infinite; default all finite numbers. Traced values are not checked.
 
     ```python
     >>> import brainsim as bs, equinox as eqx
     >>> class Leak(eqx.Module):
-    ...     g: bs.Param = bs.param(10.0, unit="nS", doc="leak conductance")
+    ...     g: bs.Param = bs.param(10.0, unit="nS", doc="leak conductance", domain="[0, inf)")
     >>> float(Leak().g)
     10.0
-    >>> bs.units(Leak())
-    {'g': 'nS'}
+    >>> bs.units(Leak()), bs.domains(Leak())
+    ({'g': 'nS'}, {'g': '[0, inf)'})
+    >>> Leak(g=-1.0)
+    Traceback (most recent call last):
+    ValueError: Leak: g must be at least 0 and finite, got -1 nS
 
     ```
     """
     return eqx.field(
-        converter=_Convert(unit),
-        metadata={"unit": unit, "doc": doc},
+        converter=_Convert(unit, domain),
+        metadata={"unit": unit, "doc": doc, "domain": domain},
         **({} if default is ... else {"default": default}),
     )
 
@@ -100,15 +172,28 @@ def param(default: Any = ..., *, unit: str = "", doc: str = "") -> Any:
 class _Convert:
     """The converter of a `param` field (a class, so that its representation in error messages is readable)."""
 
-    def __init__(self, unit: str):
-        self.unit = unit
+    def __init__(self, unit: str, domain: str):
+        self.unit, self.domain = unit, domain
 
     def __call__(self, value: Any) -> Any:
-        value = magnitude(value, self.unit)
         try:
-            return as_float(value)
-        except (TypeError, ValueError):
-            raise ValueError(f"expected a number or an array in {self.unit!r}, got {value!r}") from None
+            return _as_float(value, self.unit or None, self.domain)
+        except ValueError as e:
+            raise ValueError(f"{self._name()} {e}") from None
+
+    def _name(self) -> str:
+        """`"LIF: tau"`, looked up when there is something to say about it: a converter is not told whose it is."""
+        for module in _subclasses(eqx.Module):
+            for name, field in vars(module).get("__dataclass_fields__", {}).items():
+                if field.metadata.get("converter") is self:
+                    return f"{module.__name__}: {name}"
+        return "a parameter"
+
+
+def _subclasses(cls: type) -> Iterator[type]:
+    for sub in type.__subclasses__(cls):
+        yield sub
+        yield from _subclasses(sub)
 
 
 def units(module: eqx.Module) -> dict[str, str]:
@@ -119,6 +204,11 @@ def units(module: eqx.Module) -> dict[str, str]:
 def docs(module: eqx.Module) -> dict[str, str]:
     """The meaning of every parameter of `module`, by name."""
     return {k: f.metadata["doc"] for k, f in module.__dataclass_fields__.items() if "doc" in f.metadata}
+
+
+def domains(module: eqx.Module) -> dict[str, str]:
+    """The values that every parameter of `module` may have, as an interval, by name."""
+    return {k: f.metadata["domain"] for k, f in module.__dataclass_fields__.items() if "domain" in f.metadata}
 
 
 def variables(y: State) -> tuple[str, ...]:
@@ -153,11 +243,10 @@ def static(default: Any = ..., *, converter: Callable | None = None) -> Any:
 
 def whole(duration: float, dt: float, what: str) -> int:
     """`duration` (ms) as a positive whole number of steps of `dt` (ms)."""
-    if not (isinstance(dt, int | float) and dt > 0 and math.isfinite(dt)):
-        raise ValueError(f"dt must be a positive number of ms, got {dt!r}")
-    if not (math.isfinite(duration) and duration > 0):
-        raise ValueError(f"{what} must be positive, got {duration} ms")
-    steps = round(duration / dt)
+    dt = number(dt, "dt", unit="ms", domain=POSITIVE)
+    duration = number(duration, what, unit="ms", domain=POSITIVE)
+    ratio = duration / dt
+    steps = round(ratio) if math.isfinite(ratio) else 0
     if steps < 1 or abs(steps * dt - duration) > 1e-6 * max(dt, duration):
         raise ValueError(f"{what}, {duration:g} ms, is not a positive whole number of steps of dt = {dt:g} ms")
     return steps

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ._typing import Param, param, static
+from ._domain import below
+from ._typing import Param, check_key, param, static
 from .ops import bernoulli_counts, poisson_counts
 
 
@@ -33,6 +34,8 @@ class AbstractProcess(AbstractInput):
     def __check_init__(self):
         if self.gradient not in (None, "pathwise"):
             raise ValueError(f"{type(self).__name__}: gradient must be None or 'pathwise', got {self.gradient!r}")
+        check_key(self.key, f"{type(self).__name__}: key")
+        below(self, "start", "stop", equal=True)
 
     @abstractmethod
     def counts(self, k: Int[Array, ""], mean: Array, n: int) -> Float[Array, " n"]:
@@ -115,7 +118,7 @@ class Poisson(AbstractProcess):
       gradient, while that of its fluctuations is left out. For a gradient without bias, of whatever is done with the
       events, there is the score, the derivative of `log_prob`.
 
-    **Raises:** `ValueError` for an unknown `gradient`.
+    **Raises:** `ValueError` for a negative rate, a `stop` before `start`, and an unknown `gradient`.
 
     ```python
     >>> import brainsim as bs, jax
@@ -126,11 +129,11 @@ class Poisson(AbstractProcess):
     ```
     """
 
-    rate: Param = param(unit="Hz", doc="rate of each process")
+    rate: Param = param(unit="Hz", doc="rate of each process", domain="[0, inf)")
     weight: Param = param(1.0, doc="weight of one event")
     key: Array = eqx.field(kw_only=True)
-    start: Param = param(0.0, unit="ms", doc="first time of an event")
-    stop: Param = param(jnp.inf, unit="ms", doc="end of the events")
+    start: Param = param(0.0, unit="ms", doc="first time of an event", domain="[-inf, inf)")
+    stop: Param = param(jnp.inf, unit="ms", doc="end of the events", domain="[-inf, inf]")
     gradient: str | None = static(None)
 
     def counts(self, k, mean, n):
@@ -150,7 +153,7 @@ class Bernoulli(AbstractProcess):
 
     **Arguments:** as of `brainsim.Poisson`.
 
-    **Raises:** `ValueError` for an unknown `gradient`.
+    **Raises:** `ValueError` for a negative rate, a `stop` before `start`, and an unknown `gradient`.
 
     ```python
     >>> import brainsim as bs, jax
@@ -161,11 +164,11 @@ class Bernoulli(AbstractProcess):
     ```
     """
 
-    rate: Param = param(unit="Hz", doc="rate of each process")
+    rate: Param = param(unit="Hz", doc="rate of each process", domain="[0, inf)")
     weight: Param = param(1.0, doc="weight of one event")
     key: Array = eqx.field(kw_only=True)
-    start: Param = param(0.0, unit="ms", doc="first time of an event")
-    stop: Param = param(jnp.inf, unit="ms", doc="end of the events")
+    start: Param = param(0.0, unit="ms", doc="first time of an event", domain="[-inf, inf)")
+    stop: Param = param(jnp.inf, unit="ms", doc="end of the events", domain="[-inf, inf]")
     gradient: str | None = static(None)
 
     def counts(self, k, mean, n):

@@ -1,11 +1,14 @@
 """Statistics of spike trains and traces: arrays in, arrays out."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from ._spikes import Spikes, counts
+from ._typing import number
 
 
 def spike_times(spikes: ArrayLike | Spikes, dt: float | None = None, start: float = 0.0) -> list[np.ndarray]:
@@ -31,8 +34,8 @@ def spike_times(spikes: ArrayLike | Spikes, dt: float | None = None, start: floa
     if isinstance(spikes, Spikes):
         n, (times, neurons) = spikes.n, spikes.numpy()
     else:
-        spikes, dt = np.asarray(spikes), _needed(dt)
-        n, (steps, neurons) = spikes.shape[1], np.nonzero(spikes)
+        raster, dt, start = np.asarray(_raster(spikes)), _needed(dt), number(start, "start", unit="ms")
+        n, (steps, neurons) = raster.shape[1], np.nonzero(raster)
         # Multiples of dt, rounded to the last digits that mean something: 3 * 0.1 is printed as 0.3.
         times = np.round(start + (steps + 1) * dt, 9)
     order = np.argsort(neurons, kind="stable")
@@ -56,10 +59,10 @@ def rate(spikes: Float[Array, "steps n"] | Spikes, dt: float | None = None) -> F
     """
     if isinstance(spikes, Spikes):
         return counts(spikes) / (spikes.length * spikes.dt * 1e-3)
-    spikes, dt = jnp.asarray(spikes), _needed(dt)
-    floating = jnp.issubdtype(spikes.dtype, jnp.floating)
-    total = spikes.sum(0, dtype=jnp.result_type(float)) if floating else _sum_of_rows(spikes)
-    return total / (spikes.shape[0] * dt * 1e-3)
+    raster, dt = jnp.asarray(_raster(spikes)), _needed(dt)
+    floating = jnp.issubdtype(raster.dtype, jnp.floating)
+    total = raster.sum(0, dtype=jnp.result_type(float)) if floating else _sum_of_rows(raster)
+    return total / (raster.shape[0] * dt * 1e-3)
 
 
 @jax.jit
@@ -71,10 +74,16 @@ def _sum_of_rows(raster: Shaped[Array, "steps n"]) -> Float[Array, " n"]:
     return jax.lax.platform_dependent(raster, cpu=loop, default=lambda x: x.sum(0, dtype=dtype))
 
 
-def _needed(dt: float | None) -> float:
+def _needed(dt: Any) -> float:
     if dt is None:
         raise ValueError("a raster does not know its time step: give dt, in ms")
-    return dt
+    return number(dt, "dt", unit="ms", domain="(0, inf)")
+
+
+def _raster(spikes: Any) -> Any:
+    if np.ndim(spikes) != 2:
+        raise ValueError(f"a raster has shape (steps, n), got shape {np.shape(spikes)}")
+    return spikes
 
 
 def cv_isi(times: list[np.ndarray], start: float = 0.0, minimum: int = 5) -> float:

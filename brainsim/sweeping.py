@@ -13,8 +13,8 @@ from jaxtyping import Array
 
 from ._points import evaluate
 from ._progress import Progress
+from ._quantity import numbers
 from ._resumable import asked_for, check_free
-from ._typing import magnitude
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -45,7 +45,11 @@ class Axis:
     doc: str = ""
 
     def __post_init__(self):
-        object.__setattr__(self, "values", magnitude(self.values, self.unit))
+        if not isinstance(self.values, jax.Array):  # which may be random keys
+            try:
+                object.__setattr__(self, "values", numbers(self.values, self.unit))
+            except ValueError as e:
+                raise ValueError(f"the values of an axis {e}") from None
 
 
 def sweep(

@@ -39,9 +39,11 @@ LAYOUTS = {
     "Regenerated, probability": lambda weight: regenerated(bs.FixedProbability(0.4, weight(1)[0])),
     "Regenerated, normal": lambda weight: regenerated(bs.FixedProbability(0.4, bs.Normal(weight(1)[0], 0.5))),
     "Regenerated, out-degree": lambda weight: regenerated(
-        bs.FixedOutDegree(5, bs.Uniform(*weight(2)), autapses=False), N_PRE, same=True
+        bs.FixedOutDegree(5, bs.Uniform(*sorted(weight(2))), autapses=False), N_PRE, same=True
     ),
-    "Regenerated, multapses": lambda weight: regenerated(bs.FixedOutDegree(7, bs.Uniform(*weight(2)), multapses=True)),
+    "Regenerated, multapses": lambda weight: regenerated(
+        bs.FixedOutDegree(7, bs.Uniform(*sorted(weight(2))), multapses=True)
+    ),
     "Regenerated, in-degree": lambda weight: regenerated(
         bs.FixedInDegree(5, bs.Normal(weight(1)[0], 2.0), multapses=True)
     ),
@@ -200,14 +202,14 @@ GOOD = dict(weight=[1.0, 2.0], indices=[0, 1], indptr=[0, 1, 2], n_pre=2, n_post
         (dict(indices=[0, 2]), r"indices\[1\] is 2, allowed are 0 to 1"),
         (dict(indices=[-1, 0]), r"indices\[0\] is -1, allowed are 0 to 1"),
         (dict(indices=[0, 2**32]), "indices must fit in 32 bits, got 4294967296"),
-        (dict(indices=[0.0, 1.0]), "indices must be integers, got float64"),
+        (dict(indices=[0.0, 1.0]), "indices must be whole numbers, got float64"),
         (dict(indices=[[0, 1]]), r"shapes \[1, 2\] and \[3\], expected \[nnz\] and \[3\]"),
         (dict(indptr=[0, 2]), r"shapes \[2\] and \[2\], expected \[nnz\] and \[3\]"),
         (dict(indptr=[0, 1, 3]), "indptr must rise from 0 to the number of synapses, 2; it goes from 0 to 3"),
         (dict(indptr=[0, 3, 2]), "indptr must rise"),
         (dict(n_post=0), r"indices\[0\] is 0, allowed are none: the population is empty"),
-        (dict(n_pre=-1), "must be whole and not negative"),
-        (dict(n_pre=2.5), "must be whole and not negative"),
+        (dict(n_pre=-1), "a number of neurons must be a whole number, at least 0"),
+        (dict(n_pre=2.5), "a number of neurons must be a whole number, at least 0"),
     ],
 )
 def test_csr_errors(change, message):

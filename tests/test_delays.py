@@ -25,7 +25,8 @@ def learnable(weight, **options):
     pre, post, _, _ = synapses()
     connect = bs.CSR.from_coo(pre, post, weight(len(pre)), N_PRE, N_POST)
     delay = np.random.default_rng(5).uniform(0.05, 0.75, len(pre))
-    return bs.LearnableDelays(connect, delay, max_delay=(R - 2) * DT, **options)
+    made = bs.LearnableDelays(connect, DT, max_delay=(R - 2) * DT, **options)
+    return eqx.tree_at(lambda c: c.delay, made, jnp.asarray(delay, made.delay.dtype))  # training leaves the bounds, too
 
 
 def delayed(weight):
@@ -367,7 +368,7 @@ REFUSED = {
     "drawn": (dict(delay=lambda rng, size: np.ones(1)), r"delay\(rng, 3\) has shape \[1\], expected \[3\]"),
     "small": (dict(delay=[1.0, 0.01, 1.0]), "at least 0.1 ms once rounded to that, number"),
     "not finite": (dict(delay=[1.0, np.nan, 1.0]), "delays must be finite and at least 0.1 ms"),
-    "resolution": (dict(resolution=0.0), "the resolution of delays must be positive, got 0.0 ms"),
+    "resolution": (dict(resolution=0.0), "the resolution of delays must be positive and finite, got 0 ms"),
     "ends": (dict(post="P.inh", delay=[1.0] * 3), "goes from 'P' to 'P.inh', but the network has"),
 }
 

@@ -115,8 +115,8 @@ def test_resampling_by_a_whole_factor_is_a_mean_and_a_pick():
     [
         (dict(dt=0.0), ["dt must be positive", "0 ms"]),
         (dict(dt=-0.1), ["dt must be positive", "-0.1 ms"]),
-        (dict(dt=float("nan")), ["dt must be a finite"]),
-        (dict(t0=float("inf")), ["t0 must be a finite"]),
+        (dict(dt=float("nan")), ["dt must be finite"]),
+        (dict(t0=float("inf")), ["t0 must be finite"]),
         (dict(duration=-5.0), ["duration must be positive"]),
         (dict(stimulus=None, voltage=None, spike_times=None), ["at least one of stimulus, voltage, spike_times"]),
         (dict(stimulus=None, voltage=None), ["spike times alone needs its duration"]),

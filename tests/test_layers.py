@@ -8,7 +8,9 @@ ROOT = Path(__file__).resolve().parent.parent / "brainsim"
 # From the top down; names on one line are peers, which may not import each other. Inside a package anything goes.
 LAYERS = [
     ["_text", "_durable", "_packed"],
-    ["_typing", "_compat", "_leaves", "_output", "_progress", "_shapes", "_version", "plotting"],
+    ["_compat", "_leaves", "_quantity", "_output", "_progress", "_shapes", "_version", "plotting"],
+    ["_domain"],
+    ["_typing"],
     ["_clock"],
     ["_spikes", "_differentiated"],
     ["_parameters", "observables"],
@@ -19,6 +21,7 @@ LAYERS = [
     ["_numerics", "inputs"],  # inputs are arrays in, arrays out too, but draw random events with a kernel
     ["_surrogate"],
     ["_dynamics"],
+    ["_conform"],
     ["_solver"],
     ["neurons"],
     ["synapses"],

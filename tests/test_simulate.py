@@ -239,8 +239,8 @@ ERRORS = {
         dict(duration=10.03),
         "the duration, 10.03 ms, is not a positive whole number of steps of dt = 0.1 ms",
     ),
-    "negative duration": (dict(duration=-1.0), "the duration must be positive, got -1.0 ms"),
-    "negative dt": (dict(dt=-0.1), "dt must be a positive number of ms, got -0.1"),
+    "negative duration": (dict(duration=-1.0), "the duration must be positive and finite, got -1 ms"),
+    "negative dt": (dict(dt=-0.1), "dt must be positive and finite, got -0.1 ms"),
     "unknown input": (dict(inputs=dict(inh=1.0)), "input to unknown 'inh'; available: current, exc"),
     "shape of an input": (dict(inputs=np.zeros(7)), r"input 'current' must be a number or have shape \(3,\)"),
     "events as a function": (dict(inputs=dict(exc=lambda t: t)), "input 'exc' takes events per step"),
@@ -263,7 +263,7 @@ def test_bad_input(case, x64):
 
 
 BUILD_ERRORS = {
-    "no neurons": (lambda: bs.Population(0, bs.LIF()), "positive whole number of neurons, got 0"),
+    "no neurons": (lambda: bs.Population(0, bs.LIF()), "n of a population must be a whole number, at least 1, got 0"),
     "parameters per neuron": (
         lambda: bs.Population(3, bs.LIF(tau=np.ones(4))),
         r"scalars or have shape \(3,\), but tau of the neuron has shape \(4,\)",
@@ -285,10 +285,13 @@ BUILD_ERRORS = {
     ),
     "flow": (
         lambda: bs.neuron(lambda t, y, p, i: dict(u=y["v"]), guard=lambda y, p: y["v"], init=dict(v=0.0), params={}),
-        "flow must return variables and shapes",
+        "flow must return",
     ),
-    "quantity": (lambda: bs.LIF(tau=WrongUnit()), "cannot express a mass in 'ms'"),
-    "text": (lambda: bs.LIF(tau="ten"), "expected a number or an array in 'ms', got 'ten'"),
+    "quantity": (
+        lambda: bs.LIF(tau=WrongUnit()),
+        "LIF: tau must have a unit that can be expressed in 'ms', got a mass",
+    ),
+    "text": (lambda: bs.LIF(tau="ten"), "LIF: tau must be a number or an array in ms, got 'ten'"),
 }
 
 

@@ -127,7 +127,7 @@ def test_quantities_are_converted():
         ({}, {}, "nothing to sweep"),
         (dict(x=[]), {}, "axis 'x' is empty"),
         (dict(x=3.0), {}, r"axis 'x' must have shape \(n,\), got the single value 3.0"),
-        (dict(x=["a"]), {}, r"axis 'x' must hold numbers, got \['a'\]"),
+        (dict(x=["a"]), {}, r"the values of an axis must be a number or an array, got \['a'\]"),
         (dict(x=[1.0], y=[1.0, 2.0]), dict(mode="zip"), "equal lengths, got x: 1, y: 2"),
         (dict(x=[1.0]), dict(mode="product"), "unknown mode 'product'; available: 'grid', 'zip'"),
         (dict(x=[1.0]), dict(chunk=0), "chunk must be a positive whole number of points, got 0"),
@@ -186,9 +186,9 @@ def test_with_params_under_transformations(x64):
     [
         (dict(tau_x=1.0), "no parameter 'tau_x'; available: neuron.c (pF), neuron.tau (ms)"),
         (dict(tau=1.0), "parameter 'tau' is ambiguous; it may be neuron.tau or receptors.exc.tau"),
-        ({"exc.tau": [1.0, 2.0]}, "parameter receptors.exc.tau (ms) must be a scalar or have shape (), got (2,)"),
+        ({"exc.tau": [1.0, 2.0]}, "must be scalars or have shape (1,), but tau of receptor 'exc' has shape (2,)"),
         ({"exc.tau": 1.0, "receptors.exc.tau": 2.0}, "'receptors.exc.tau' is named twice"),
-        (dict(v_th="high"), "parameter neuron.v_th (mV) must be a number or an array, got 'high'"),
+        (dict(v_th="high"), "parameter neuron.v_th (mV) must be a number or an array in mV, got 'high'"),
     ],
 )
 def test_parameter_errors(values, message):

@@ -252,16 +252,16 @@ def wrong(x) -> Any:
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: bs.FixedProbability(1.5), "p must lie between 0 and 1, got 1.5"),
-        (lambda: bs.FixedProbability(float("nan")), "p must lie between 0 and 1, got nan"),
-        (lambda: bs.FixedProbability(wrong("often")), "p must lie between 0 and 1, got 'often'"),
-        (lambda: bs.FixedOutDegree(-1), "k must be a whole number and not negative, got -1"),
-        (lambda: bs.FixedInDegree(wrong(2.5)), "k must be a whole number and not negative, got 2.5"),
+        (lambda: bs.FixedProbability(1.5), "p must be between 0 and 1, got 1.5"),
+        (lambda: bs.FixedProbability(float("nan")), "p must be between 0 and 1, got nan"),
+        (lambda: bs.FixedProbability(wrong("often")), "p must be a number, got 'often'"),
+        (lambda: bs.FixedOutDegree(-1), "k must be a whole number, at least 0, got -1"),
+        (lambda: bs.FixedInDegree(wrong(2.5)), "k must be a whole number, at least 0, got 2.5"),
         (lambda: bs.FixedInDegree(2, multapses=wrong("yes")), "multapses must be True or False, got 'yes'"),
         (lambda: built(bs.FixedOutDegree(5), 3, 4), "k is 5, but there are only 4 neurons to choose from; multapses="),
         (lambda: built(bs.FixedInDegree(4, autapses=False), 4, 4, same=True), "only 3 neurons to choose from"),
         (lambda: built(bs.FixedInDegree(4, multapses=True), 0, 4), "only 0 neurons to choose from"),
-        (lambda: bs.FixedTotalNumber(wrong(2.5)), "n must be a whole number and not negative, got 2.5"),
+        (lambda: bs.FixedTotalNumber(wrong(2.5)), "n must be a whole number, at least 0, got 2.5"),
         (lambda: built(bs.FixedTotalNumber(1), 0, 4), "n is 1, but there are only 0 pairs of neurons"),
         (lambda: built(bs.FixedTotalNumber(13, multapses=False), 3, 4), "only 12 pairs of neurons; multapses="),
         (lambda: built(bs.FixedTotalNumber(7, multapses=False, autapses=False), 3, 3, same=True), "only 6 pairs"),
@@ -272,7 +272,7 @@ def wrong(x) -> Any:
         (lambda: built(bs.FixedOutDegree(2, lambda rng, n: 1.0), 3, 3), r"returned shape \[\], expected \[6\]"),
         (lambda: bs.FromArrays([0, 1], [0]), r"shapes \[2\] and \[1\], expected lists of one length"),
         (lambda: built(bs.FromArrays([0, 9], [0, 0]), 3, 3), r"pre\[1\] is 9, allowed are 0 to 2"),
-        (lambda: built(bs.FromArrays([0.5], [0]), 3, 3), "indices must be integers"),
+        (lambda: built(bs.FromArrays([0.5], [0]), 3, 3), "pre must be whole numbers"),
         (lambda: jax.jit(lambda k: bs.FixedProbability(0.5).build(k, 3, 3, same=False).weight)(jax.random.key(0)),
          "build the network outside of jit"),
     ],
@@ -318,7 +318,7 @@ def test_a_rule_draws_its_weights_from_a_distribution():
 
 
 def test_distribution_errors():
-    with pytest.raises(ValueError, match="sd must not be negative"):
+    with pytest.raises(ValueError, match="Normal: sd must be at least 0"):
         bs.Normal(1.0, -1.0)(np.random.default_rng(0), 3)
     with pytest.raises(ValueError, match="next to nothing"):
         bs.Normal(0.0, 0.01, low=5.0)(np.random.default_rng(0), 3)

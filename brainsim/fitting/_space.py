@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._domain import ANY
 from .._parameters import Leaf, find, leaves
-from .._typing import magnitude
+from .._typing import number
 
 _FARTHEST = 9.0  # sigmoid(9) is within 1.3e-4 of the range from the bound: as good as there
 
@@ -50,10 +51,7 @@ class Bound(NamedTuple):
         wrong = f"free[{name!r}] must be (lower, upper) or (lower, upper, 'log' or 'linear'), got {given!r}"
         if not isinstance(given, Sequence) or isinstance(given, str) or not 2 <= len(given) <= 3:
             raise ValueError(wrong)
-        try:
-            lower, upper = (float(magnitude(x, leaf.unit)) for x in given[:2])
-        except TypeError:
-            raise ValueError(wrong) from None
+        lower, upper = (number(x, f"a bound of {leaf}", unit=leaf.unit or None, domain=ANY) for x in given[:2])
         if not (math.isfinite(lower) and math.isfinite(upper)):
             raise ValueError(f"the bounds of {leaf} must be finite, got {lower:g} and {upper:g}")
         if lower >= upper:

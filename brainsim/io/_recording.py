@@ -5,7 +5,9 @@ from typing import Any, Self, final
 
 import numpy as np
 
+from .._quantity import numbers
 from .._text import printable
+from .._typing import number
 
 
 class RecordingError(ValueError):
@@ -27,7 +29,8 @@ class Recording:
     """One recording: a uniform time base with a stimulus, a voltage and spike times on it.
 
     Sample ``k`` of the stimulus acts from ``t0 + k dt`` to ``t0 + (k + 1) dt``; sample ``k`` of the voltage is the
-    value at ``t0 + k dt``; a spike time lies in ``[t0, t0 + duration]``. All arrays are read-only float64.
+    value at ``t0 + k dt``; a spike time lies in ``[t0, t0 + duration]``. All arrays are read-only float64;
+    quantities are converted to the units below.
 
     **Arguments** (keywords only)
 
@@ -72,8 +75,9 @@ class Recording:
         if not dt > 0:
             raise RecordingError(f"dt must be positive; got {dt:g} ms")
         freeze: dict[str, Any] = {"dt": dt, "t0": _number("t0", self.t0)}
-        for name in ("stimulus", "voltage", "spike_times"):
-            freeze[name] = _samples(name, getattr(self, name))
+        units = {"stimulus": self.stimulus_unit, "voltage": "mV", "spike_times": "ms"}
+        for name in units:
+            freeze[name] = _samples(name, getattr(self, name), units[name])
         sampled = {k: freeze[k] for k in ("stimulus", "voltage") if freeze[k] is not None}
         if not sampled and freeze["spike_times"] is None:
             raise RecordingError("nothing was recorded: give at least one of stimulus, voltage, spike_times")
@@ -108,6 +112,9 @@ class Recording:
         """Spikes in bins of `dt` ms; bin ``k`` is ``(t0 + k dt, t0 + (k + 1) dt]``, the convention of a time step."""
         if self.spike_times is None:
             raise RecordingError("this recording has no spike times to count")
+        dt = _number("dt", dt)
+        if not 0 < dt <= self.duration:
+            raise RecordingError(f"cannot count spikes of {self.duration:g} ms at dt {dt:g} ms: 0 < dt <= duration")
         n = _whole(self.duration, dt)
         bins = np.ceil((self.spike_times - self.t0) / dt - 1e-6).astype(int) - 1
         bins = np.maximum(bins, 0)
@@ -115,6 +122,7 @@ class Recording:
 
     def slice(self, start: float, stop: float) -> Self:
         """The part from `start` to `stop`, ms on the recording's own clock, moved to the nearest samples."""
+        start, stop = _number("start", start), _number("stop", stop)
         i, j = (round((t - self.t0) / self.dt) for t in (start, stop))
         if not 0 <= i < j <= self.n:
             raise RecordingError(
@@ -130,6 +138,7 @@ class Recording:
 
     def split(self, t: float) -> tuple[Self, Self]:
         """Before and after time `t` (ms, on the recording's own clock): the part to fit and the part to hold out."""
+        t = _number("t", t)
         if not self.t0 + self.dt <= t <= self.end - self.dt:
             raise RecordingError(f"split at {t:g} ms is outside the recording, {self.t0:g} to {self.end:g} ms")
         return self.slice(self.t0, t), self.slice(t, self.end)
@@ -169,16 +178,19 @@ class Recording:
 
 
 def _number(name: str, value) -> float:
-    value = float(value)
-    if not np.isfinite(value):
-        raise RecordingError(f"{name} must be a finite number of ms; got {value}")
-    return value
+    try:
+        return number(value, name, unit="ms")
+    except ValueError as e:
+        raise RecordingError(str(e)) from None
 
 
-def _samples(name: str, values) -> np.ndarray | None:
+def _samples(name: str, values, unit: str) -> np.ndarray | None:
     if values is None:
         return None
-    values = np.array(values, dtype=np.float64)
+    try:
+        values = np.array(numbers(values, unit), dtype=np.float64)
+    except (TypeError, ValueError) as e:
+        raise RecordingError(f"{name} {e}") from None
     if values.ndim != 1:
         raise RecordingError(f"{name} must have shape (n,); got shape {values.shape}")
     if values.size == 0 and name != "spike_times":

@@ -77,21 +77,23 @@ class AuditoryReceptor(AbstractEscapeNeuron):
     Processing 29:1153, doi:10.1109/TASSP.1981.1163711.
     """
 
-    delay: Param = param(6.5, unit="ms", doc="delay from sound to spike")
+    delay: Param = param(6.5, unit="ms", doc="delay from sound to spike", domain="[0, inf)")
     l_half: Param = param(83.0, unit="dB", doc="sound level that opens half of the transduction channels")
-    l_slope: Param = param(3.0, unit="dB", doc="range of levels over which channels open")
-    tau_h: Param = param(6.0, unit="ms", doc="recovery of channels from inactivation")
-    k_h: Param = param(15.0, unit="", doc="rate of inactivation of open channels, times tau_h")
-    tau_m: Param = param(2.0, unit="ms", doc="membrane time constant")
+    l_slope: Param = param(3.0, unit="dB", doc="range of levels over which channels open", domain="(0, inf)")
+    tau_h: Param = param(6.0, unit="ms", doc="recovery of channels from inactivation", domain="(0, inf)")
+    k_h: Param = param(15.0, unit="", doc="rate of inactivation of open channels, times tau_h", domain="[0, inf)")
+    tau_m: Param = param(2.0, unit="ms", doc="membrane time constant", domain="(0, inf)")
     r: Param = param(100.0, unit="mV", doc="receptor potential with all channels open")
     v_th: Param = param(5.0, unit="mV", doc="threshold")
-    delta_v: Param = param(1.0, unit="mV", doc="softness of the threshold, the scale of the potential")
+    delta_v: Param = param(
+        1.0, unit="mV", doc="softness of the threshold, the scale of the potential", domain="(0, inf)"
+    )
     b_a: Param = param(0.01, unit="mV", doc="rise of the threshold with each spike")
-    tau_a: Param = param(3500.0, unit="ms", doc="time constant of slow adaptation")
-    t_q: Param = param(5.5, unit="ms", doc="time to half recovery of excitability after a spike")
-    n_q: Param = param(6.0, unit="", doc="steepness of that recovery")
-    rate_0: Param = param(0.1, unit="Hz", doc="rate of spikes that the sound does not explain")
-    t_ref: Param = param(0.0, unit="ms", doc="absolute refractory period")
+    tau_a: Param = param(3500.0, unit="ms", doc="time constant of slow adaptation", domain="(0, inf]")
+    t_q: Param = param(5.5, unit="ms", doc="time to half recovery of excitability after a spike", domain="(0, inf)")
+    n_q: Param = param(6.0, unit="", doc="steepness of that recovery", domain="(0, inf)")
+    rate_0: Param = param(0.1, unit="Hz", doc="rate of spikes that the sound does not explain", domain="[0, inf)")
+    t_ref: Param = param(0.0, unit="ms", doc="absolute refractory period", domain="[0, inf]")
     surrogate: Callable[[Array], Array] = eqx.field(default_factory=SuperSpike)
     held: ClassVar[tuple[str, ...]] = ()
     resets: ClassVar[bool] = False

@@ -73,14 +73,14 @@ class EscapeLIF(AbstractEscapeNeuron):
     Computation 12:367, doi:10.1162/089976600300015835.
     """
 
-    c: Param = param(250.0, unit="pF", doc="capacitance")
-    tau: Param = param(10.0, unit="ms", doc="membrane time constant")
+    c: Param = param(250.0, unit="pF", doc="capacitance", domain="(0, inf)")
+    tau: Param = param(10.0, unit="ms", doc="membrane time constant", domain="(0, inf]")
     v_rest: Param = param(-70.0, unit="mV", doc="resting potential")
     v_th: Param = param(-55.0, unit="mV", doc="threshold, where the hazard is 1 / tau_0")
     v_reset: Param = param(-70.0, unit="mV", doc="reset potential")
-    delta_u: Param = param(1.0, unit="mV", doc="softness of the threshold")
-    tau_0: Param = param(1.0, unit="ms", doc="mean time to a spike at the threshold")
-    t_ref: Param = param(2.0, unit="ms", doc="absolute refractory period")
+    delta_u: Param = param(1.0, unit="mV", doc="softness of the threshold", domain="(0, inf)")
+    tau_0: Param = param(1.0, unit="ms", doc="mean time to a spike at the threshold", domain="(0, inf)")
+    t_ref: Param = param(2.0, unit="ms", doc="absolute refractory period", domain="[0, inf]")
     surrogate: Callable[[Array], Array] = eqx.field(default_factory=SuperSpike)
     held: ClassVar[tuple[str, ...]] = ("v",)
     resets: ClassVar[bool] = True
@@ -149,18 +149,18 @@ class GIF(AbstractEscapeNeuron):
     11:e1004275, doi:10.1371/journal.pcbi.1004275.
     """
 
-    c: Param = param(200.0, unit="pF", doc="capacitance")
-    g_l: Param = param(10.0, unit="nS", doc="leak conductance")
+    c: Param = param(200.0, unit="pF", doc="capacitance", domain="(0, inf)")
+    g_l: Param = param(10.0, unit="nS", doc="leak conductance", domain="[0, inf)")
     e_l: Param = param(-65.0, unit="mV", doc="leak reversal potential")
     v_th: Param = param(-45.0, unit="mV", doc="threshold at rest")
     v_reset: Param = param(-60.0, unit="mV", doc="reset potential")
     b_w: Param = param(20.0, unit="pA", doc="spike-triggered current")
-    tau_w: Param = param(100.0, unit="ms", doc="time constant of the spike-triggered current")
+    tau_w: Param = param(100.0, unit="ms", doc="time constant of the spike-triggered current", domain="(0, inf]")
     b_t: Param = param(5.0, unit="mV", doc="spike-triggered movement of the threshold")
-    tau_t: Param = param(30.0, unit="ms", doc="time constant of the threshold")
-    delta_v: Param = param(1.0, unit="mV", doc="softness of the threshold")
-    tau_0: Param = param(1.0, unit="ms", doc="mean time to a spike at the threshold")
-    t_ref: Param = param(4.0, unit="ms", doc="absolute refractory period")
+    tau_t: Param = param(30.0, unit="ms", doc="time constant of the threshold", domain="(0, inf]")
+    delta_v: Param = param(1.0, unit="mV", doc="softness of the threshold", domain="(0, inf)")
+    tau_0: Param = param(1.0, unit="ms", doc="mean time to a spike at the threshold", domain="(0, inf)")
+    t_ref: Param = param(4.0, unit="ms", doc="absolute refractory period", domain="[0, inf]")
     surrogate: Callable[[Array], Array] = eqx.field(default_factory=SuperSpike)
     held: ClassVar[tuple[str, ...]] = ("v",)
     resets: ClassVar[bool] = True

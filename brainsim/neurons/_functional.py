@@ -4,11 +4,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from .._conform import check_models
+from .._domain import ANY, FINITE
 from .._dynamics import AbstractNeuron
+from .._quantity import shown
 from .._surrogate import SuperSpike
 from .._typing import Param, as_float, param, static
 from ._integrate_and_fire import full
@@ -17,13 +19,13 @@ from ._integrate_and_fire import full
 class FunctionalNeuron(AbstractNeuron):
     """What `brainsim.neuron` returns: parameters in a dict, and the functions that define the flow and the jump."""
 
-    params: dict[str, Param]
+    params: dict[str, Param] = eqx.field(metadata={"domain": ANY})
     initial: dict[str, Param]
     flow: Callable = static()
     condition: Callable = static()
     jump: Callable | None = static()
     held: tuple[str, ...] = static()
-    t_ref: Param = param(0.0, unit="ms", doc="absolute refractory period")
+    t_ref: Param = param(0.0, unit="ms", doc="absolute refractory period", domain="[0, inf]")
     surrogate: Callable[[Array], Array] = eqx.field(default_factory=SuperSpike)
 
     @property
@@ -90,13 +92,19 @@ def neuron(
 
     ```
     """
+    for what, given in (("init", init), ("params", params)):
+        if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+            raise ValueError(f"{what} must be a dict from names to numbers, got {shown(given)}")
+    for what, given in (("flow", flow), ("guard", guard), ("reset", reset)):
+        if not callable(given) and not (what == "reset" and given is None):
+            raise ValueError(f"{what} must be a function, got {shown(given)}")
     if held is None:
         held = ("v",) if "v" in init else ()
     if missing := [name for name in held if name not in init]:
         raise ValueError(f"held variable {missing[0]!r} is not a state variable; available: {', '.join(init)}")
     model = FunctionalNeuron(  # pyright: ignore[reportCallIssue] (`resets` is a property, not a field)
-        params={k: as_float(x) for k, x in params.items()},
-        initial={k: as_float(x) for k, x in init.items()},
+        params={k: as_float(x, f"params[{k!r}]", None, ANY) for k, x in params.items()},
+        initial={k: as_float(x, f"init[{k!r}]", None, FINITE) for k, x in init.items()},
         flow=flow,
         condition=guard,
         jump=reset,
@@ -104,20 +112,7 @@ def neuron(
         t_ref=t_ref,
         surrogate=SuperSpike() if surrogate is None else surrogate,
     )
-    _check(model)
-    return model
-
-
-def _check(model: FunctionalNeuron) -> None:
     sizes = {x.shape[0] for x in (*model.params.values(), *model.initial.values()) if x.ndim}
-    n = max(sizes, default=1)
-    y = model.init(n)
-    shape = lambda tree: {k: jnp.shape(x) for k, x in tree.items()}
-    like = jax.ShapeDtypeStruct((n,), jnp.result_type(float))
-    for what, function in (
-        ("flow", lambda: eqx.filter_eval_shape(model.vector_field, as_float(0.0), y, like)),
-        ("reset", lambda: eqx.filter_eval_shape(model.reset, y)),
-    ):
-        got = shape(function())
-        if got != shape(y):
-            raise ValueError(f"{what} must return variables and shapes {shape(y)}, it returned {got}")
+    names = dict(init="init", vector_field="flow", guard="guard", reset="reset")
+    check_models(model, {}, max(sizes, default=1), names)
+    return model

@@ -61,16 +61,16 @@ class HH(AbstractNeuron):
     modern convention (shifted by -65 mV).
     """
 
-    c: Param = param(1.0, unit="uF/cm2", doc="capacitance")
-    g_na: Param = param(120.0, unit="mS/cm2", doc="sodium conductance")
-    g_k: Param = param(36.0, unit="mS/cm2", doc="potassium conductance")
-    g_l: Param = param(0.3, unit="mS/cm2", doc="leak conductance")
+    c: Param = param(1.0, unit="uF/cm2", doc="capacitance", domain="(0, inf)")
+    g_na: Param = param(120.0, unit="mS/cm2", doc="sodium conductance", domain="[0, inf)")
+    g_k: Param = param(36.0, unit="mS/cm2", doc="potassium conductance", domain="[0, inf)")
+    g_l: Param = param(0.3, unit="mS/cm2", doc="leak conductance", domain="[0, inf)")
     e_na: Param = param(50.0, unit="mV", doc="sodium reversal potential")
     e_k: Param = param(-77.0, unit="mV", doc="potassium reversal potential")
     e_l: Param = param(-54.3, unit="mV", doc="leak reversal potential")
     v_init: Param = param(-65.0, unit="mV", doc="initial potential")
-    v_th: Param = param(0.0, unit="mV", doc="where an action potential is counted")
-    t_ref: Param = param(0.0, unit="ms", doc="no second spike is counted for so long")
+    v_th: Param = param(0.0, unit="mV", doc="where an action potential is counted", domain="(-inf, inf]")
+    t_ref: Param = param(0.0, unit="ms", doc="no second spike is counted for so long", domain="[0, inf]")
     surrogate: Callable[[Array], Array] = eqx.field(default_factory=SuperSpike)
     held: ClassVar[tuple[str, ...]] = ()
     resets: ClassVar[bool] = False
@@ -141,17 +141,17 @@ class HHTraub(AbstractNeuron):
     of Brette et al. (2007), Journal of Computational Neuroscience 23:349, doi:10.1007/s10827-007-0038-6.
     """
 
-    c: Param = param(200.0, unit="pF", doc="capacitance")
-    g_l: Param = param(10.0, unit="nS", doc="leak conductance")
-    g_na: Param = param(20000.0, unit="nS", doc="sodium conductance")
-    g_k: Param = param(6000.0, unit="nS", doc="potassium conductance")
+    c: Param = param(200.0, unit="pF", doc="capacitance", domain="(0, inf)")
+    g_l: Param = param(10.0, unit="nS", doc="leak conductance", domain="[0, inf)")
+    g_na: Param = param(20000.0, unit="nS", doc="sodium conductance", domain="[0, inf)")
+    g_k: Param = param(6000.0, unit="nS", doc="potassium conductance", domain="[0, inf)")
     e_l: Param = param(-60.0, unit="mV", doc="leak reversal potential")
     e_na: Param = param(50.0, unit="mV", doc="sodium reversal potential")
     e_k: Param = param(-90.0, unit="mV", doc="potassium reversal potential")
     v_t: Param = param(-63.0, unit="mV", doc="shift of the rates")
     v_init: Param = param(-60.0, unit="mV", doc="initial potential")
-    v_th: Param = param(-20.0, unit="mV", doc="where an action potential is counted")
-    t_ref: Param = param(0.0, unit="ms", doc="no second spike is counted for so long")
+    v_th: Param = param(-20.0, unit="mV", doc="where an action potential is counted", domain="(-inf, inf]")
+    t_ref: Param = param(0.0, unit="ms", doc="no second spike is counted for so long", domain="[0, inf]")
     surrogate: Callable[[Array], Array] = eqx.field(default_factory=SuperSpike)
     held: ClassVar[tuple[str, ...]] = ()
     resets: ClassVar[bool] = False

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._domain import below
 from .._dynamics import AbstractNeuron
 from .._surrogate import SuperSpike
 from .._typing import Param, param
@@ -64,15 +65,18 @@ class LIF(AbstractNeuron):
     Lapicque (1907), translated in Biological Cybernetics 97:341 (2007), doi:10.1007/s00422-007-0189-6.
     """
 
-    c: Param = param(250.0, unit="pF", doc="capacitance")
-    tau: Param = param(10.0, unit="ms", doc="membrane time constant")
+    c: Param = param(250.0, unit="pF", doc="capacitance", domain="(0, inf)")
+    tau: Param = param(10.0, unit="ms", doc="membrane time constant", domain="(0, inf]")
     v_rest: Param = param(-70.0, unit="mV", doc="resting potential")
-    v_th: Param = param(-55.0, unit="mV", doc="threshold")
+    v_th: Param = param(-55.0, unit="mV", doc="threshold", domain="(-inf, inf]")
     v_reset: Param = param(-70.0, unit="mV", doc="reset potential")
-    t_ref: Param = param(2.0, unit="ms", doc="absolute refractory period")
+    t_ref: Param = param(2.0, unit="ms", doc="absolute refractory period", domain="[0, inf]")
     surrogate: Callable[[Array], Array] = eqx.field(default_factory=SuperSpike)
     held: ClassVar[tuple[str, ...]] = ("v",)
     resets: ClassVar[bool] = True
+
+    def __check_init__(self):
+        below(self, "v_reset", "v_th")
 
     def init(self, n):
         return V(v=full(n, self.v_rest))
@@ -100,7 +104,7 @@ class AdEx(AbstractNeuron):
     - `g_l`: leak conductance, default 30 nS.
     - `e_l`: leak reversal potential, default -70.6 mV.
     - `v_t`: threshold of the exponential (where dI/dv = 0), default -50.4 mV.
-    - `delta_t`: slope factor, default 2 mV.
+    - `delta_t`: slope factor, default 2 mV. With 0 there is no upstroke, and a spike is counted at v_t, as in NEST.
     - `a`: subthreshold adaptation, default 4 nS.
     - `b`: spike-triggered adaptation, default 80.5 pA.
     - `tau_w`: adaptation time constant, default 144 ms.
@@ -110,7 +114,8 @@ class AdEx(AbstractNeuron):
     - `surrogate`: pseudo-derivative of the spike, a function of v - v_peak in mV.
 
     The equations see at most v_peak + 2 delta_t: no trajectory of the hybrid system passes v_peak, and a step of a
-    fixed-step solver that overshoots it stays finite.
+    fixed-step solver that overshoots it stays finite. Where v_peak is above v_t + 40 delta_t a spike is counted there:
+    from there the upstroke takes c / g_l exp(-40).
 
     ```python
     >>> import brainsim as bs
@@ -123,33 +128,41 @@ class AdEx(AbstractNeuron):
     Brette & Gerstner (2005), Journal of Neurophysiology 94:3637, doi:10.1152/jn.00686.2005.
     """
 
-    c: Param = param(281.0, unit="pF", doc="capacitance")
-    g_l: Param = param(30.0, unit="nS", doc="leak conductance")
+    c: Param = param(281.0, unit="pF", doc="capacitance", domain="(0, inf)")
+    g_l: Param = param(30.0, unit="nS", doc="leak conductance", domain="[0, inf)")
     e_l: Param = param(-70.6, unit="mV", doc="leak reversal potential")
     v_t: Param = param(-50.4, unit="mV", doc="threshold of the exponential")
-    delta_t: Param = param(2.0, unit="mV", doc="slope factor")
+    delta_t: Param = param(2.0, unit="mV", doc="slope factor", domain="[0, inf)")
     a: Param = param(4.0, unit="nS", doc="subthreshold adaptation")
     b: Param = param(80.5, unit="pA", doc="spike-triggered adaptation")
-    tau_w: Param = param(144.0, unit="ms", doc="adaptation time constant")
+    tau_w: Param = param(144.0, unit="ms", doc="adaptation time constant", domain="(0, inf]")
     v_reset: Param = param(-70.6, unit="mV", doc="reset potential")
     v_peak: Param = param(0.0, unit="mV", doc="peak potential, where a spike is counted")
-    t_ref: Param = param(0.0, unit="ms", doc="absolute refractory period")
+    t_ref: Param = param(0.0, unit="ms", doc="absolute refractory period", domain="[0, inf]")
     surrogate: Callable[[Array], Array] = eqx.field(default_factory=SuperSpike)
     held: ClassVar[tuple[str, ...]] = ("v",)
     resets: ClassVar[bool] = True
+
+    def __check_init__(self):
+        below(self, "v_reset", "peak")
 
     def init(self, n):
         return VW(v=full(n, self.e_l), w=jnp.zeros(n, self.e_l.dtype))
 
     def vector_field(self, t, y, args):
-        v, w = jnp.minimum(y.v, self.v_peak + 2 * self.delta_t), y.w
-        upstroke = self.g_l * self.delta_t * jnp.exp((v - self.v_t) / self.delta_t)
+        v, w = jnp.minimum(y.v, self.peak + 2 * self.delta_t), y.w
+        upstroke = self.g_l * self.delta_t * jnp.exp((v - self.v_t) / jnp.maximum(self.delta_t, 1e-6))
         dv = (-self.g_l * (v - self.e_l) + upstroke - w + args) / self.c
         dw = (self.a * (v - self.e_l) - w) / self.tau_w
         return VW(v=dv, w=dw)
 
+    @property
+    def peak(self) -> Array:
+        """Where a spike is counted: `v_peak`, or below it, where the upstroke is exp(40) times as steep as at v_t."""
+        return jnp.minimum(self.v_peak, self.v_t + 40 * self.delta_t)
+
     def guard(self, y):
-        return y.v - self.v_peak
+        return y.v - self.peak
 
     def reset(self, y):
         return VW(v=full(y.v.shape[0], self.v_reset), w=y.w + self.b)
@@ -191,10 +204,13 @@ class Izhikevich(AbstractNeuron):
     c: Param = param(-65.0, unit="mV", doc="reset potential")
     d: Param = param(8.0, unit="mV/ms", doc="jump of the recovery variable")
     v_peak: Param = param(30.0, unit="mV", doc="peak potential, where a spike is counted")
-    t_ref: Param = param(0.0, unit="ms", doc="absolute refractory period")
+    t_ref: Param = param(0.0, unit="ms", doc="absolute refractory period", domain="[0, inf]")
     surrogate: Callable[[Array], Array] = eqx.field(default_factory=SuperSpike)
     held: ClassVar[tuple[str, ...]] = ("v",)
     resets: ClassVar[bool] = True
+
+    def __check_init__(self):
+        below(self, "c", "v_peak")
 
     def init(self, n):
         return VU(v=full(n, self.c), u=full(n, self.b * self.c))

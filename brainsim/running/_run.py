@@ -15,11 +15,11 @@ from jaxtyping import Array
 from .._compat import is_outermost
 from .._dynamics import AbstractNode
 from .._progress import Progress, progress_bar
-from .._projection import whole
 from .._record import Record, Snapshot
 from .._resumable import asked_for
 from .._simulate import named_inputs, named_records
 from .._start import started
+from .._typing import number, whole
 from ._open import open_store
 from ._result import Run
 from ._sink import Job, Sink
@@ -87,7 +87,8 @@ def run(
     """
     if not is_outermost():
         raise ValueError("run drives a simulation from outside; inside of jit, grad or vmap use simulate")
-    steps = whole(duration, dt, "the duration")
+    steps, dt = whole(duration, dt, "the duration"), number(dt, "dt", unit="ms")
+    duration = number(duration, "the duration", unit="ms")
     given = named_inputs(node, inputs, steps)
     records = named_records(node, record)
     if unknown := [name for name in units or {} if name not in records]:

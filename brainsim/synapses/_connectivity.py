@@ -21,23 +21,28 @@ from jaxtyping import Array, Float, Int
 
 from .. import ops
 from .._compat import is_traced
+from .._domain import known
 from .._dynamics import AbstractConnectivity
-from .._typing import as_float
+from .._quantity import numbers, shown
+from .._typing import as_float, truth, whole_number
 
 
-def as_index(value: Any) -> Any:
+def as_index(value: Any, name: str) -> Any:
     """`value` as int32, in NumPy unless it is traced; refuses what is not a whole number or would wrap around."""
-    if is_traced(value):
+    if is_traced(value) and jnp.issubdtype(value.dtype, jnp.integer):
         return value.astype(jnp.int32)
-    value = np.asarray(value)
+    try:
+        value = np.asarray(numbers(value))
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be whole numbers, got {shown(value)}") from None
     if value.size and not np.issubdtype(value.dtype, np.integer):
-        raise ValueError(f"indices must be integers, got {value.dtype}")
+        raise ValueError(f"{name} must be whole numbers, got {value.dtype}")
     if value.size and (worst := max(int(value.max()), -int(value.min()))) > np.iinfo(np.int32).max:
-        raise ValueError(f"indices must fit in 32 bits, got {worst}")
+        raise ValueError(f"{name} must fit in 32 bits, got {worst}")
     return value.astype(np.int32, copy=False)
 
 
-def check_range(name: str, index: Any, n: int) -> None:
+def check_range(name: str, index: Any, n: int = 2**31 - 1) -> None:
     """**Raises:** `ValueError` naming the first entry of `index` that is outside [0, n)."""
     if not is_traced(index) and index.size and (index.min() < 0 or index.max() >= n):
         at = int(np.argmax((index < 0) | (index >= n)))
@@ -45,18 +50,21 @@ def check_range(name: str, index: Any, n: int) -> None:
         raise ValueError(f"{name}[{at}] is {index[at]}, allowed are {allowed}")
 
 
-def check_weight(kind: str, weight: Array, *shapes: tuple[int, ...]) -> None:
-    if weight.shape not in shapes:
+def as_weight(kind: str, weight: Any, *shapes: tuple[int, ...]) -> Array:
+    """`weight` as a finite array of one of the given shapes, if there are any."""
+    weight = as_float(weight, f"{kind}: the weight")
+    if shapes and weight.shape not in shapes:
         expected = " or ".join(str(list(shape)) for shape in shapes)
         raise ValueError(f"{kind}: the weight has shape {list(weight.shape)}, expected {expected}")
-    if not is_traced(weight) and not np.isfinite(bad := np.asarray(weight).ravel()).all():
+    if known(weight) and not np.isfinite(bad := np.asarray(weight).ravel()).all():
         at = int(np.argmin(np.isfinite(bad)))
         raise ValueError(f"{kind}: weights must be finite, number {at} is {bad[at]}")
+    return weight
 
 
-def check_sizes(kind: str, *sizes: int) -> None:
-    if not all(isinstance(n, int | np.integer) and n >= 0 for n in sizes):
-        raise ValueError(f"{kind}: numbers of neurons must be whole and not negative, got {sizes}")
+def as_sizes(kind: str, *sizes: Any) -> tuple[int, ...]:
+    """Numbers of neurons."""
+    return tuple(whole_number(n, f"{kind}: a number of neurons", least=0) for n in sizes)
 
 
 def _check_spikes(connectivity: AbstractConnectivity, spikes: Array) -> None:
@@ -97,14 +105,14 @@ class CSR(AbstractConnectivity):
     n_post: int = eqx.field(static=True)
 
     def __init__(self, weight: Any, indices: Any, indptr: Any, n_pre: int, n_post: int):
-        check_sizes("CSR", n_pre, n_post)
-        weight, indices, indptr = as_float(weight), as_index(indices), as_index(indptr)
+        n_pre, n_post = as_sizes("CSR", n_pre, n_post)
+        indices, indptr = as_index(indices, "CSR: indices"), as_index(indptr, "CSR: indptr")
         if indices.ndim != 1 or indptr.shape != (n_pre + 1,):
             raise ValueError(
                 f"CSR: indices and indptr have shapes {list(indices.shape)} and {list(indptr.shape)}, "
                 f"expected [nnz] and [{n_pre + 1}]"
             )
-        check_weight("CSR", weight, (), indices.shape)
+        weight = as_weight("CSR", weight, (), indices.shape)
         check_range("CSR: indices", indices, n_post)
         if not is_traced(indptr) and (indptr[0] != 0 or indptr[-1] != indices.size or (np.diff(indptr) < 0).any()):
             raise ValueError(
@@ -114,7 +122,7 @@ class CSR(AbstractConnectivity):
         # With a dtype given, JAX compiles no program to copy an array of every new shape.
         self.weight, self.indices = weight, jnp.asarray(indices, jnp.int32)
         self.indptr = jnp.asarray(indptr, jnp.int32)
-        self.n_pre, self.n_post = int(n_pre), int(n_post)
+        self.n_pre, self.n_post = n_pre, n_post
 
     @classmethod
     def from_coo(cls, pre: Any, post: Any, weight: Any, n_pre: int, n_post: int) -> "CSR":
@@ -127,14 +135,13 @@ class CSR(AbstractConnectivity):
 
         ```
         """
-        check_sizes("CSR", n_pre, n_post)
-        pre, post = as_index(pre), as_index(post)
+        n_pre, n_post = as_sizes("CSR", n_pre, n_post)
+        pre, post = as_index(pre, "CSR: pre"), as_index(post, "CSR: post")
         if pre.ndim != 1 or pre.shape != post.shape:
             raise ValueError(f"CSR: pre and post have shapes {list(pre.shape)} and {list(post.shape)}, not one length")
         check_range("CSR: pre", pre, n_pre)
         check_range("CSR: post", post, n_post)
-        weight = as_float(weight)
-        check_weight("CSR", weight, (), pre.shape)
+        weight = as_weight("CSR", weight, (), pre.shape)
         order = np.lexsort((post, pre))
         indptr = np.concatenate([[0], np.cumsum(np.bincount(pre, minlength=n_pre))])
         return cls(weight[order] if weight.ndim else weight, post[order], indptr, n_pre, n_post)
@@ -150,7 +157,7 @@ class CSR(AbstractConnectivity):
 
         ```
         """
-        matrix = np.asarray(matrix)
+        matrix = np.asarray(as_weight("CSR", matrix))
         if matrix.ndim != 2:
             raise ValueError(f"CSR: expected a matrix [pre, post], got shape {list(matrix.shape)}")
         pre, post = np.nonzero(matrix)
@@ -200,14 +207,12 @@ class FanOut(AbstractConnectivity):
     n_post: int = eqx.field(static=True)
 
     def __init__(self, weight: Any, indices: Any, n_post: int):
-        weight, indices = as_float(weight), as_index(indices)
+        indices, (n_post,) = as_index(indices, "FanOut: indices"), as_sizes("FanOut", n_post)
         if indices.ndim != 2:
             raise ValueError(f"FanOut: indices have shape {list(indices.shape)}, expected [pre, k]")
-        check_sizes("FanOut", n_post)
-        check_weight("FanOut", weight, (), indices.shape)
         check_range("FanOut: indices", indices.reshape(-1), n_post)
-        self.weight, self.indices = weight, jnp.asarray(indices)
-        self.n_pre, self.n_post = indices.shape[0], int(n_post)
+        self.weight, self.indices = as_weight("FanOut", weight, (), indices.shape), jnp.asarray(indices)
+        self.n_pre, self.n_post = indices.shape[0], n_post
 
     def as_csr(self) -> CSR:
         """The same synapses in compressed rows."""
@@ -247,10 +252,9 @@ class Dense(AbstractConnectivity):
     n_post: int = eqx.field(static=True)
 
     def __init__(self, weight: Any):
-        self.weight = weight = as_float(weight)
+        self.weight = weight = as_weight("Dense", weight)
         if weight.ndim != 2:
             raise ValueError(f"Dense: the weight has shape {list(weight.shape)}, expected a matrix [pre, post]")
-        check_weight("Dense", weight, weight.shape)
         self.n_pre, self.n_post = weight.shape
 
     def __call__(self, spikes):
@@ -284,9 +288,8 @@ class Diagonal(AbstractConnectivity):
     n_post: int = eqx.field(static=True)
 
     def __init__(self, weight: Any, n: int):
-        check_sizes("Diagonal", n)
-        self.weight, self.n_pre, self.n_post = as_float(weight), int(n), int(n)
-        check_weight("Diagonal", self.weight, (), (n,))
+        (n,) = as_sizes("Diagonal", n)
+        self.weight, self.n_pre, self.n_post = as_weight("Diagonal", weight, (), (n,)), n, n
 
     def __call__(self, spikes):
         _check_spikes(self, spikes)
@@ -321,9 +324,8 @@ class Full(AbstractConnectivity):
     autapses: bool = eqx.field(static=True)
 
     def __init__(self, weight: Any, n_pre: int, n_post: int, *, autapses: bool = True):
-        check_sizes("Full", n_pre, n_post)
-        self.weight, self.n_pre, self.n_post, self.autapses = as_float(weight), int(n_pre), int(n_post), autapses
-        check_weight("Full", self.weight, ())
+        self.n_pre, self.n_post = n_pre, n_post = as_sizes("Full", n_pre, n_post)
+        self.weight, self.autapses = as_weight("Full", weight, ()), truth(autapses, "Full: autapses")
         if not autapses and n_pre != n_post:
             raise ValueError(f"Full: no autapses to leave out between {n_pre} and {n_post} neurons")
 

@@ -8,10 +8,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .. import ops
-from .._compat import is_traced
 from .._dynamics import AbstractConnectivity
-from .._typing import as_float
+from .._quantity import shown
+from .._typing import whole_number
 from ..ops import ConvolutionShape
+from ._connectivity import as_weight
 
 
 class Convolution(AbstractConnectivity):
@@ -47,11 +48,9 @@ class Convolution(AbstractConnectivity):
     shape: ConvolutionShape = eqx.field(static=True)
 
     def __init__(self, weight: Any, image: tuple[int, int], *, stride: Any = 1, padding: Any = 0):
-        self.weight = weight = as_float(weight)
+        self.weight = weight = as_weight("Convolution", weight)
         if weight.ndim != 4:
             raise ValueError(f"Convolution: the weight has shape {list(weight.shape)}, expected [ky, kx, in, out]")
-        if not _finite(weight):
-            raise ValueError("Convolution: weights must be finite")
         height, width, before, after = (int(n) for n in weight.shape)
         stride = _pair("stride", stride, least=1)
         image = _pair("image", image, least=0)
@@ -104,12 +103,10 @@ class Convolution(AbstractConnectivity):
         return jnp.moveaxis(matrix, 4, 2).reshape(self.n_pre, self.n_post)
 
 
-def _finite(weight: Array) -> bool:
-    return is_traced(weight) or bool(jnp.isfinite(weight).all())
-
-
 def _pair(name: str, value: Any, *, least: int) -> tuple[int, int]:
-    pair = (value, value) if np.ndim(value) == 0 else tuple(value)
-    if len(pair) != 2 or not all(isinstance(n, int | np.integer) and n >= least for n in pair):
-        raise ValueError(f"Convolution: {name} must be one or two whole numbers, at least {least}, got {value!r}")
-    return int(pair[0]), int(pair[1])
+    try:
+        y, x = (value, value) if np.ndim(value) == 0 else value
+        return whole_number(y, name, least=least), whole_number(x, name, least=least)
+    except (TypeError, ValueError):
+        wanted = f"one or two whole numbers, at least {least}"
+        raise ValueError(f"Convolution: {name} must be {wanted}, got {shown(value)}") from None

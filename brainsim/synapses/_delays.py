@@ -9,7 +9,6 @@ What arrives in a step is computed from the spikes of the last steps (`Past`), a
 `brainsim.ops.arrivals`.
 """
 
-import math
 from typing import Any
 
 import equinox as eqx
@@ -20,10 +19,12 @@ from jaxtyping import Array, Float, Int
 
 from .. import ops
 from .._compat import is_traced
+from .._domain import POSITIVE
 from .._dynamics import AbstractDelayed, Past
-from .._typing import as_float, param, whole
+from .._quantity import numbers, shown
+from .._typing import as_float, number, param, truth, whole
 from ..ops._merge import is_sorted
-from ._connectivity import CSR, FanOut, as_index, check_range, check_sizes, check_weight
+from ._connectivity import CSR, FanOut, as_index, as_sizes, as_weight, check_range
 
 
 class DelayedCSR(AbstractDelayed):
@@ -62,18 +63,16 @@ class DelayedCSR(AbstractDelayed):
     delays: tuple[float, ...] = eqx.field(static=True)
 
     def __init__(self, weight: Any, indices: Any, indptr: Any, n_pre: int, n_post: int, delays: Any):
-        check_sizes("DelayedCSR", n_pre, n_post)
+        n_pre, n_post = as_sizes("DelayedCSR", n_pre, n_post)
         given = indices, indptr
-        weight, indices, indptr = _wide(as_float(weight)), as_index(indices), as_index(indptr)
-        delays = tuple(float(d) for d in delays)
-        if not all(math.isfinite(d) and d > 0 for d in delays):
-            raise ValueError(f"DelayedCSR: delays must be positive, got {delays}")
+        indices, indptr = as_index(indices, "DelayedCSR: indices"), as_index(indptr, "DelayedCSR: indptr")
+        delays = _listed("DelayedCSR: delays", delays)
         if indices.ndim != 1 or indptr.shape != (n_pre, len(delays) + 1):
             raise ValueError(
                 f"DelayedCSR: indices and indptr have shapes {list(indices.shape)} and {list(indptr.shape)}, "
                 f"expected [nnz] and [{n_pre}, {len(delays) + 1}]"
             )
-        check_weight("DelayedCSR", weight, (), indices.shape)
+        weight = _wide(as_weight("DelayedCSR", weight, (), indices.shape))
         check_range("DelayedCSR: indices", indices, n_post)
         if not is_traced(indptr):
             ends = np.concatenate([indptr[:, :-1].ravel(), indptr[-1:, -1], [indices.size]])
@@ -86,7 +85,7 @@ class DelayedCSR(AbstractDelayed):
         ready = lambda x: isinstance(x, jax.Array) and x.dtype == jnp.int32  # then it is not copied
         self.weight = weight
         self.indices, self.indptr = (x if ready(x) else jnp.asarray(x, jnp.int32) for x in given)
-        self.n_pre, self.n_post, self.delays = int(n_pre), int(n_post), delays
+        self.n_pre, self.n_post, self.delays = n_pre, n_post, delays
 
     @classmethod
     def from_coo(
@@ -96,13 +95,19 @@ class DelayedCSR(AbstractDelayed):
 
         Delays are rounded to `resolution` ms.
         """
-        check_sizes("DelayedCSR", n_pre, n_post)
-        pre, post = as_index(pre), as_index(post)
+        n_pre, n_post = as_sizes("DelayedCSR", n_pre, n_post)
+        pre, post = as_index(pre, "DelayedCSR: pre"), as_index(post, "DelayedCSR: post")
+        if pre.ndim != 1 or pre.shape != post.shape:
+            raise ValueError(
+                f"DelayedCSR: pre and post have shapes {list(pre.shape)} and {list(post.shape)}, not one length"
+            )
         check_range("DelayedCSR: pre", pre, n_pre)
         check_range("DelayedCSR: post", post, n_post)
-        weight = as_float(weight)
-        check_weight("DelayedCSR", weight, (), pre.shape)
-        rounded = rounded_delays(np.broadcast_to(np.asarray(delay, np.float64), pre.shape), resolution)
+        weight = as_weight("DelayedCSR", weight, (), pre.shape)
+        delay = in_ms(delay, "DelayedCSR: delay")
+        if delay.shape not in ((), pre.shape):
+            raise ValueError(f"DelayedCSR: delay has shape {list(delay.shape)}, expected [] or {list(pre.shape)}")
+        rounded = rounded_delays(np.broadcast_to(delay, pre.shape), resolution)
         units, slot = np.unique(rounded, return_inverse=True)
         order = np.lexsort((post, slot, pre))
         counts = np.bincount(pre.astype(np.int64) * len(units) + slot, minlength=n_pre * len(units))
@@ -173,7 +178,7 @@ class LearnableDelays(AbstractDelayed):
     - `max_delay`: delays stay between one step and this, ms; a whole number of steps.
     - `interpolate`: whether a spike may arrive in parts.
 
-    **Raises:** `ValueError` if shapes do not fit or `max_delay` is not positive.
+    **Raises:** `ValueError` if shapes do not fit, `max_delay` is not positive, or delays are not between 0 and it.
 
     ```python
     >>> import brainsim as bs
@@ -193,21 +198,21 @@ class LearnableDelays(AbstractDelayed):
     n_post: int = eqx.field(static=True)
     max_delay: float = eqx.field(static=True)
     interpolate: bool = eqx.field(static=True)
-    delay: Float[Array, " nnz"] = param(unit="ms", doc="delay of every synapse")
+    delay: Float[Array, " nnz"] = param(unit="ms", doc="delay of every synapse", domain=POSITIVE)
 
     def __init__(self, connect: CSR | FanOut, delay: Any, max_delay: float, *, interpolate: bool = True):
         connect = connect.as_csr() if isinstance(connect, FanOut) else connect
         if not isinstance(connect, CSR):
             raise ValueError(f"LearnableDelays: the synapses must be a CSR or FanOut, got {type(connect).__name__}")
-        delay, nnz = as_float(delay), connect.indices.shape[0]
+        self.max_delay = number(max_delay, "LearnableDelays: max_delay", unit="ms", domain=POSITIVE)
+        self.interpolate = truth(interpolate, "LearnableDelays: interpolate")
+        within = f"(0, {self.max_delay!r}]"
+        delay, nnz = as_float(delay, "LearnableDelays: delay", "ms", within), connect.indices.shape[0]
         if delay.shape not in ((), (nnz,)):
             raise ValueError(f"LearnableDelays: the delay has shape {list(delay.shape)}, expected [] or [{nnz}]")
-        if not (isinstance(max_delay, int | float) and max_delay > 0 and math.isfinite(max_delay)):
-            raise ValueError(f"LearnableDelays: max_delay must be positive, got {max_delay!r}")
         self.weight, self.indices, self.pre = _wide(connect.weight), connect.indices, connect.pre
         self.delay = jnp.broadcast_to(delay, (nnz,))
         self.n_pre, self.n_post = connect.n_pre, connect.n_post
-        self.max_delay, self.interpolate = float(max_delay), interpolate
 
     def longest(self, *, dt):
         return whole(self.max_delay, dt, "max_delay of LearnableDelays")
@@ -253,14 +258,33 @@ def rounded_delays(delay: np.ndarray, resolution: float) -> np.ndarray:
 
     **Raises:** `ValueError` for one that is not finite or rounds to nothing.
     """
-    if not (isinstance(resolution, int | float) and resolution > 0 and math.isfinite(resolution)):
-        raise ValueError(f"the resolution of delays must be a positive number of ms, got {resolution!r}")
+    resolution = number(resolution, "the resolution of delays", unit="ms", domain=POSITIVE)
     wrong = ~(delay >= resolution * (0.5 - 1e-9)) | (delay >= 2.0**31 * resolution)  # also NaN
     if wrong.any():
         at = int(np.argmax(wrong))
         raise ValueError(f"delays must be finite and at least {resolution:g} ms once rounded to that, "
                          f"number {at} is {delay[at]:g} ms")  # fmt: skip
     return np.floor(delay / resolution + (0.5 + 1e-9)).astype(np.int64)
+
+
+def in_ms(delay: Any, what: str) -> np.ndarray:
+    """Delays as an array of double precision, in ms.
+
+    **Raises:** `ValueError` for what are no numbers, or traced.
+    """
+    if is_traced(delay):
+        raise ValueError(f"{what} is traced, but delays are rounded on the host; LearnableDelays have gradients")
+    try:
+        return np.asarray(numbers(delay, "ms"), np.float64)
+    except (TypeError, ValueError) as e:
+        raise ValueError(f"{what} {e}") from None
+
+
+def _listed(what: str, delays: Any) -> tuple[float, ...]:
+    """The delays of slots."""
+    if np.ndim(given := in_ms(delays, what)) != 1:
+        raise ValueError(f"{what} must be a list, got {shown(delays)}")
+    return tuple(number(d, what, unit="ms", domain=POSITIVE) for d in given.tolist())
 
 
 def delays_of(units: Any, resolution: float) -> tuple[float, ...]:

@@ -6,7 +6,9 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
-from .._typing import Param, param
+from .._compat import is_traced
+from .._domain import ANY, below
+from .._typing import Param, number, param
 
 
 class AbstractDistribution(eqx.Module):
@@ -25,7 +27,8 @@ class Normal(AbstractDistribution):
     - `mean`, `sd`: of the distribution before truncation, in the unit of the weight or delay.
     - `low`, `high`: bounds, default none.
 
-    **Raises:** `ValueError` for a negative `sd`, or bounds that leave next to nothing.
+    **Raises:** `ValueError` for a negative `sd`, a `low` above `high`, and, when drawn, bounds that leave next to
+    nothing.
 
     ```python
     >>> import brainsim as bs, numpy as np
@@ -37,16 +40,16 @@ class Normal(AbstractDistribution):
     """
 
     mean: Param = param()
-    sd: Param = param()
-    low: float = eqx.field(static=True, default=-np.inf, converter=float)
-    high: float = eqx.field(static=True, default=np.inf, converter=float)
+    sd: Param = param(domain="[0, inf)")
+    low: float = eqx.field(static=True, default=-np.inf, converter=lambda x: number(x, "Normal: low", domain=ANY))
+    high: float = eqx.field(static=True, default=np.inf, converter=lambda x: number(x, "Normal: high", domain=ANY))
+
+    def __check_init__(self):
+        _check_single(self, "mean", "sd")
+        below(self, "low", "high", equal=True)
 
     def __call__(self, rng, size):
-        mean, sd = float(self.mean), float(self.sd)
-        if sd < 0 or not self.low <= self.high:
-            raise ValueError(
-                f"Normal: sd must not be negative and low not above high, got {sd}, {self.low}, {self.high}"
-            )
+        mean, sd = _value(self, "mean"), _value(self, "sd")
         values = rng.normal(mean, sd, size)
         wrong = np.flatnonzero((values < self.low) | (values > self.high))
         for _ in range(1000):
@@ -64,6 +67,8 @@ class Uniform(AbstractDistribution):
 
     **Arguments:** `low`, `high`, in the unit of the weight or delay.
 
+    **Raises:** `ValueError` if `low` is above `high`.
+
     ```python
     >>> import brainsim as bs, numpy as np
     >>> bool(np.ptp(bs.Uniform(0.1, 2.0)(np.random.default_rng(0), 1000)) < 1.9)
@@ -75,5 +80,24 @@ class Uniform(AbstractDistribution):
     low: Param = param()
     high: Param = param()
 
+    def __check_init__(self):
+        _check_single(self, "low", "high")
+        below(self, "low", "high", equal=True)
+
     def __call__(self, rng: Any, size: int):
-        return rng.uniform(float(self.low), float(self.high), size)
+        return rng.uniform(_value(self, "low"), _value(self, "high"), size)
+
+
+def _check_single(distribution: AbstractDistribution, *names: str) -> None:
+    for name in names:
+        if shape := getattr(distribution, name).shape:
+            raise ValueError(f"{type(distribution).__name__}: {name} must be a single number, got shape {shape}")
+
+
+def _value(distribution: AbstractDistribution, name: str) -> float:
+    value = getattr(distribution, name)
+    if is_traced(value):
+        raise ValueError(
+            f"{type(distribution).__name__}: {name} is traced, but draws are made on the host; give a number"
+        )
+    return float(value)

@@ -4,6 +4,7 @@ So a row of a network does not change with the size of a block, the order of the
 """
 
 import math
+import os
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,31 @@ def seed_of(key: jax.Array) -> np.random.SeedSequence:
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.key_data(key)
     return np.random.SeedSequence(np.asarray(key).ravel().tolist())
+
+
+def check_room(rule: str, synapses: float, each: int = 32) -> None:
+    """Whether so many synapses can be drawn and stored, at `each` bytes for one while they are drawn.
+
+    **Raises:** `ValueError` with the estimate.
+    """
+    gigabytes, all_of_it = synapses * each / 1e9, memory() / 1e9
+    if synapses >= 2**31:
+        raise ValueError(
+            f"{rule}: about {synapses:,.0f} synapses are more than 32 bits can count; Procedural stores none"
+        )
+    if gigabytes > all_of_it / 2:
+        raise ValueError(
+            f"{rule}: about {synapses:,.0f} synapses take {gigabytes:,.0f} GB while they are drawn, "
+            f"more than half of this computer's {all_of_it:,.0f} GB; Procedural stores none"
+        )
+
+
+def memory() -> float:
+    """The memory of this computer in bytes; infinite where it is not told."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):  # not a POSIX system
+        return math.inf
 
 
 def blocks(rows: int, width: int) -> list[np.ndarray]:

@@ -14,8 +14,8 @@ from jaxtyping import Array, Float, UInt32
 from .. import ops
 from .._compat import is_traced
 from .._dynamics import AbstractConnectivity, AbstractRule
-from .._typing import as_float
 from . import _draw
+from ._connectivity import as_weight
 from ._distributions import Normal, Uniform
 from ._wiring import FixedInDegree, FixedOutDegree, FixedProbability
 
@@ -58,6 +58,13 @@ class Regenerated(AbstractConnectivity):
     def __init__(self, weight: Any, seed: Any, table: Any, pattern: ops.ProceduralPattern):
         self.weight, self.pattern = _checked_weight(weight), pattern.checked()
         self.seed, self.table = jnp.asarray(seed), jnp.asarray(table)
+        if (
+            self.seed.shape != (2,)
+            or self.table.ndim != 1
+            or {self.seed.dtype, self.table.dtype} != {jnp.dtype("uint32")}
+        ):
+            got = " and ".join(f"{x.dtype.name}{list(x.shape)}" for x in (self.seed, self.table))
+            raise ValueError(f"Regenerated: seed and table must be uint32[2] and uint32[m], got {got}")
 
     @property
     def n_pre(self) -> int:
@@ -175,7 +182,7 @@ def _checked_weight(weight: Any) -> Any:
     elif callable(weight):
         raise ValueError("Procedural: the weight must be a number, brainsim.Normal or brainsim.Uniform, not a function")
     else:
-        weight = as_float(weight)
+        weight = as_weight("Procedural", weight)
         numbers = (weight,)
     for number in numbers:
         if number.ndim or not (is_traced(number) or np.isfinite(number)):

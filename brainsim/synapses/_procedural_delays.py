@@ -12,8 +12,9 @@ from jaxtyping import Array, Float, UInt32
 
 from .. import ops
 from .._compat import is_traced
-from .._typing import magnitude, whole
-from ._delays import delays_of
+from .._domain import POSITIVE
+from .._typing import number, whole
+from ._delays import delays_of, in_ms
 from ._distributions import Normal, Uniform
 from ._procedural import Regenerated
 
@@ -56,9 +57,8 @@ class DelayedRegenerated(eqx.Module):
     def __init__(self, connect: Regenerated, delay: Any, resolution: float = 0.1):
         if not isinstance(connect, Regenerated):
             raise ValueError(f"DelayedRegenerated: synapses must be procedural, got {type(connect).__name__}")
-        if not (isinstance(resolution, int | float) and resolution > 0 and math.isfinite(resolution)):
-            raise ValueError(f"DelayedRegenerated: the resolution must be a positive number of ms, got {resolution!r}")
-        self.connect, self.resolution = connect, float(resolution)
+        self.connect = connect
+        self.resolution = number(resolution, "DelayedRegenerated: the resolution", unit="ms", domain=POSITIVE)
         self.least, table = _distribution(delay, self.resolution)
         self.table = jnp.asarray(table)
 
@@ -138,12 +138,12 @@ def _cumulative(delay: Any) -> tuple[Callable[[float], float], float, float]:
         numbers = delay.mean, delay.sd
     elif isinstance(delay, Uniform):
         numbers = delay.low, delay.high
-    elif callable(delay) or np.ndim(delay := magnitude(delay, "ms")):
+    elif callable(delay) or (not is_traced(delay) and in_ms(delay, "procedural delays").ndim):
         raise ValueError(
             "procedural delays must be a number, brainsim.Normal or brainsim.Uniform, not an array or function"
         )
     else:
-        numbers = delay, delay
+        numbers = (delay, delay) if is_traced(delay) else (float(in_ms(delay, "procedural delays")),) * 2
     if any(is_traced(x) for x in numbers):
         raise ValueError("procedural delays are whole steps, so nothing has a derivative in them; give numbers")
     if not all(np.ndim(x) == 0 and math.isfinite(x) for x in numbers):

@@ -117,7 +117,7 @@ class ExpCurrent(AbstractReceptor):
     Rotter & Diesmann (1999), Biological Cybernetics 81:381, doi:10.1007/s004220050570.
     """
 
-    tau: Param = param(5.0, unit="ms", doc="decay time constant")
+    tau: Param = param(5.0, unit="ms", doc="decay time constant", domain="(0, inf]")
 
     def init(self, n):
         return I(i=jnp.zeros(n, self.tau.dtype))
@@ -144,7 +144,7 @@ class AlphaCurrent(AbstractReceptor):
     Rotter & Diesmann (1999), Biological Cybernetics 81:381, doi:10.1007/s004220050570.
     """
 
-    tau: Param = param(2.0, unit="ms", doc="time to peak")
+    tau: Param = param(2.0, unit="ms", doc="time to peak", domain="(0, inf]")
 
     def init(self, n):
         zero = jnp.zeros(n, self.tau.dtype)
@@ -177,7 +177,7 @@ class ExpConductance(AbstractReceptor):
     Vogels & Abbott (2005), Journal of Neuroscience 25:10786, doi:10.1523/JNEUROSCI.3508-05.2005.
     """
 
-    tau: Param = param(5.0, unit="ms", doc="decay time constant")
+    tau: Param = param(5.0, unit="ms", doc="decay time constant", domain="(0, inf]")
     e_rev: Param = param(0.0, unit="mV", doc="reversal potential")
 
     def init(self, n):
@@ -206,7 +206,7 @@ class AlphaConductance(AbstractReceptor):
     Rall (1967), Journal of Neurophysiology 30:1138, doi:10.1152/jn.1967.30.5.1138.
     """
 
-    tau: Param = param(2.0, unit="ms", doc="time to peak")
+    tau: Param = param(2.0, unit="ms", doc="time to peak", domain="(0, inf]")
     e_rev: Param = param(0.0, unit="mV", doc="reversal potential")
 
     def init(self, n):

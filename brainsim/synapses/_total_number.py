@@ -6,8 +6,9 @@ import equinox as eqx
 import numpy as np
 
 from .._dynamics import AbstractRule
+from .._typing import truth, whole_number
 from . import _draw
-from ._wiring import Weight, _as_weight, _check_flags, _csr
+from ._wiring import Weight, _csr, rule_weight
 
 _SORTED = 1 << 18  # synapses sorted at a time: what fits into a core's cache
 
@@ -22,7 +23,8 @@ class FixedTotalNumber(AbstractRule):
     - `autapses`: whether a neuron may be connected to itself.
     - `multapses`: whether two neurons may have more than one synapse; without, every set of `n` pairs is as likely.
 
-    **Raises:** `ValueError` if `n` is not a whole number, or (when built) exceeds the pairs that there are.
+    **Raises:** `ValueError` if `n` is not a whole number, or (when built) exceeds the pairs or the memory that there
+    are.
 
     ```python
     >>> import brainsim as bs, jax
@@ -39,10 +41,10 @@ class FixedTotalNumber(AbstractRule):
     multapses: bool = eqx.field(static=True)
 
     def __init__(self, n: int, weight: Weight = 1.0, *, autapses: bool = True, multapses: bool = True):
-        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
-            raise ValueError(f"FixedTotalNumber: n must be a whole number and not negative, got {n!r}")
-        _check_flags("FixedTotalNumber", autapses=autapses, multapses=multapses)
-        self.n, self.weight, self.autapses, self.multapses = int(n), _as_weight(weight), autapses, multapses
+        self.n = whole_number(n, "FixedTotalNumber: n", least=0)
+        self.weight = rule_weight("FixedTotalNumber", weight)
+        self.autapses = truth(autapses, "FixedTotalNumber: autapses")
+        self.multapses = truth(multapses, "FixedTotalNumber: multapses")
 
     def build(self, key, n_pre, n_post, *, same):
         skip = same and not self.autapses
@@ -52,6 +54,7 @@ class FixedTotalNumber(AbstractRule):
             raise ValueError(
                 f"FixedTotalNumber: n is {self.n}, but there are only {n_pre * width} pairs of neurons{hint}"
             )
+        _draw.check_room("FixedTotalNumber", self.n, 24 if callable(self.weight) or not self.multapses else 12)
         rng = np.random.Generator(np.random.Philox(_draw.seed_of(key)))
         draw = _with_multapses if self.multapses else _without_multapses
         post, degree = draw(rng, self.n, n_pre, width)

@@ -25,23 +25,28 @@ from jaxtyping import ArrayLike
 
 from .._compat import is_traced
 from .._dynamics import AbstractConnectivity, AbstractRule
-from .._typing import as_float
+from .._quantity import numbers
+from .._typing import number, truth, whole_number
 from . import _draw
-from ._connectivity import CSR, Dense, Diagonal, FanOut, Full
+from ._connectivity import CSR, Dense, Diagonal, FanOut, Full, as_index, as_weight, check_range
 
 Weight: TypeAlias = ArrayLike | Sequence[float] | Callable[[np.random.Generator, int], Any]
 """One weight for all synapses, or a function of a NumPy generator and a size that draws one for each."""
 
 
-def _as_weight(weight: Any) -> Any:
-    return weight if callable(weight) else as_float(weight)
+def rule_weight(rule: str, weight: Any) -> Any:
+    """A weight as a rule keeps it: a function as it is, numbers as a finite array."""
+    return weight if callable(weight) else as_weight(rule, weight)
 
 
 def _drawn(rule: str, weight: Any, key: jax.Array, size: int, *, per: str = "") -> Any:
     """The weights of `size` synapses: a scalar, or an array [size]. `per` says which arrays the rule takes, if any."""
     if callable(weight):
         rng = np.random.Generator(np.random.Philox(_draw.seed_of(key).spawn(1)[0]))
-        drawn = np.asarray(weight(rng, size))
+        try:
+            drawn = np.asarray(numbers(weight(rng, size)))
+        except ValueError as e:
+            raise ValueError(f"{rule}: weight(rng, {size}) {e}") from None
         if drawn.shape != (size,):
             raise ValueError(f"{rule}: weight(rng, {size}) returned shape {list(drawn.shape)}, expected [{size}]")
         return drawn
@@ -49,12 +54,6 @@ def _drawn(rule: str, weight: Any, key: jax.Array, size: int, *, per: str = "") 
         expected = f"a number, {per}or a function weight(rng, size)"
         raise ValueError(f"{rule}: the weight has shape {list(weight.shape)}, expected {expected}")
     return weight
-
-
-def _check_flags(rule: str, **flags: Any) -> None:
-    for name, value in flags.items():
-        if not isinstance(value, bool):
-            raise ValueError(f"{rule}: {name} must be True or False, got {value!r}")
 
 
 class FixedProbability(AbstractRule):
@@ -86,14 +85,14 @@ class FixedProbability(AbstractRule):
             raise ValueError(
                 "FixedProbability: synapses come and go with p, so nothing has a derivative in it; give a number"
             )
-        if not (isinstance(p, int | float | np.number) and 0 <= p <= 1):
-            raise ValueError(f"FixedProbability: p must lie between 0 and 1, got {p!r}")
-        _check_flags("FixedProbability", autapses=autapses)
-        self.p, self.weight, self.autapses = float(p), _as_weight(weight), autapses
+        self.p = number(p, "FixedProbability: p", domain="[0, 1]")
+        self.weight = rule_weight("FixedProbability", weight)
+        self.autapses = truth(autapses, "FixedProbability: autapses")
 
     def build(self, key, n_pre, n_post, *, same):
         skip = same and not self.autapses
         n, seed = n_post - skip, _draw.seed_of(key)
+        _draw.check_room("FixedProbability", self.p * n_pre * n)
         drawn = [(rows, *_draw.bernoulli(seed, rows, n, self.p)) for rows in _draw.blocks(n_pre, math.ceil(n * self.p))]
         degree = _joined([size for _, _, size in drawn])
         post = _joined([columns for _, columns, _ in drawn])
@@ -129,9 +128,10 @@ class FixedOutDegree(AbstractRule):
     multapses: bool = eqx.field(static=True)
 
     def __init__(self, k: int, weight: Weight = 1.0, *, autapses: bool = True, multapses: bool = False):
-        _check_degree("FixedOutDegree", k)
-        _check_flags("FixedOutDegree", autapses=autapses, multapses=multapses)
-        self.k, self.weight, self.autapses, self.multapses = int(k), _as_weight(weight), autapses, multapses
+        self.k = whole_number(k, "FixedOutDegree: k", least=0)
+        self.weight = rule_weight("FixedOutDegree", weight)
+        self.autapses = truth(autapses, "FixedOutDegree: autapses")
+        self.multapses = truth(multapses, "FixedOutDegree: multapses")
 
     def build(self, key, n_pre, n_post, *, same):
         post = _neighbours("FixedOutDegree", self, key, n_pre, n_post, same)
@@ -166,9 +166,10 @@ class FixedInDegree(AbstractRule):
     multapses: bool = eqx.field(static=True)
 
     def __init__(self, k: int, weight: Weight = 1.0, *, autapses: bool = True, multapses: bool = False):
-        _check_degree("FixedInDegree", k)
-        _check_flags("FixedInDegree", autapses=autapses, multapses=multapses)
-        self.k, self.weight, self.autapses, self.multapses = int(k), _as_weight(weight), autapses, multapses
+        self.k = whole_number(k, "FixedInDegree: k", least=0)
+        self.weight = rule_weight("FixedInDegree", weight)
+        self.autapses = truth(autapses, "FixedInDegree: autapses")
+        self.multapses = truth(multapses, "FixedInDegree: multapses")
 
     def build(self, key, n_pre, n_post, *, same):
         pre = _neighbours("FixedInDegree", self, key, n_post, n_pre, same)
@@ -202,10 +203,19 @@ class FromArrays(AbstractRule):
     weight: Weight
 
     def __init__(self, pre: Any, post: Any, weight: Weight = 1.0):
-        self.pre, self.post, self.weight = np.asarray(pre), np.asarray(post), _as_weight(weight)
+        for name, given in (("pre", pre), ("post", post)):
+            if is_traced(given):
+                raise ValueError(f"FromArrays: {name} is traced, but wiring is drawn on the host; give numbers")
+        self.pre, self.post = (as_index(x, f"FromArrays: {name}") for name, x in (("pre", pre), ("post", post)))
         if self.pre.ndim != 1 or self.pre.shape != self.post.shape:
             shapes = f"{list(self.pre.shape)} and {list(self.post.shape)}"
             raise ValueError(f"FromArrays: pre and post have shapes {shapes}, expected lists of one length")
+        check_range("FromArrays: pre", self.pre)
+        check_range("FromArrays: post", self.post)
+        self.weight = given = rule_weight("FromArrays", weight)
+        if not callable(given) and given.shape not in ((), self.pre.shape):
+            expected = f"a number, {self.pre.size} numbers, or a function weight(rng, size)"
+            raise ValueError(f"FromArrays: the weight has shape {list(given.shape)}, expected {expected}")
 
     def build(self, key, n_pre, n_post, *, same):
         weight = _drawn("FromArrays", self.weight, key, self.pre.size, per=f"{self.pre.size} numbers, ")
@@ -230,7 +240,7 @@ class OneToOne(AbstractRule):
     weight: Weight
 
     def __init__(self, weight: Weight = 1.0):
-        self.weight = _as_weight(weight)
+        self.weight = rule_weight("OneToOne", weight)
 
     def build(self, key, n_pre, n_post, *, same):
         if n_pre != n_post:
@@ -258,11 +268,13 @@ class AllToAll(AbstractRule):
     autapses: bool = eqx.field(static=True)
 
     def __init__(self, weight: Weight = 1.0, *, autapses: bool = True):
-        _check_flags("AllToAll", autapses=autapses)
-        self.weight, self.autapses = _as_weight(weight), autapses
+        self.weight = rule_weight("AllToAll", weight)
+        self.autapses = truth(autapses, "AllToAll: autapses")
 
     def build(self, key, n_pre, n_post, *, same) -> AbstractConnectivity:
         skip = same and not self.autapses
+        if callable(self.weight):
+            _draw.check_room("AllToAll", n_pre * n_post)
         weight = _drawn("AllToAll", self.weight, key, n_pre * n_post - skip * n_pre)
         if jnp.ndim(weight) == 0:
             return Full(weight, n_pre, n_post, autapses=not skip)
@@ -270,11 +282,6 @@ class AllToAll(AbstractRule):
             return Dense(weight.reshape(n_pre, n_post))
         pre, post = np.nonzero(~np.eye(n_pre, dtype=bool))
         return CSR.from_coo(pre, post, weight, n_pre, n_post)
-
-
-def _check_degree(rule: str, k: Any) -> None:
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 0:
-        raise ValueError(f"{rule}: k must be a whole number and not negative, got {k!r}")
 
 
 def _joined(pieces: list[np.ndarray]) -> np.ndarray:
@@ -288,6 +295,7 @@ def _neighbours(rule: str, options: FixedInDegree | FixedOutDegree, key, rows: i
     if rows and (k > n if not options.multapses else k > 0 and n <= 0):
         hint = "" if options.multapses or n <= 0 else "; multapses=True allows more"
         raise ValueError(f"{rule}: k is {k}, but there are only {max(n, 0)} neurons to choose from{hint}")
+    _draw.check_room(rule, rows * k)
     seed, draw = _draw.seed_of(key), _draw.choices if options.multapses else _draw.subsets
     width = n if 2 * k > n and not options.multapses else k
     pieces = [draw(seed, block, n, k) for block in _draw.blocks(rows, width)]
