@@ -134,7 +134,12 @@ def _run(
         """One neuron does not wait for another: none has anything to do with the others."""
         neuron, receptors, weights, steady = parts
         own = (lambda t: jnp.broadcast_to(jnp.asarray(current(t)), (n,))[i][None]) if callable(current) else steady
-        return Unit(Population(1, neuron, receptors), own, times, weights, diverges).passage(now, end, flow)
+        try:
+            alone = Population(1, neuron, receptors)
+        except ValueError as e:
+            one_by_one = "exact events take neurons one by one: what differs between them must be a parameter"
+            raise ValueError(f"{one_by_one}, but {e}") from None
+        return Unit(alone, own, times, weights, diverges).passage(now, end, flow)
 
     def body(now: Now, _: None) -> tuple[Now, None]:
         ended = over(now, end)

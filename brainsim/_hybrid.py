@@ -65,9 +65,6 @@ class Unit(eqx.Module):
 
         args = Flow(self.current, refractory[None])
         slope = lambda t, y: self.cell.vector_field(now.t + (now.rest + t), y, args)
-        if wrong := [x.shape for x in jax.tree.leaves(jax.eval_shape(slope, now.t, now.y)) if x.shape != (1,)]:
-            raise ValueError("exact events take neurons one by one: what differs between them must be a parameter, but "
-                             f"the slope of a single one has shape {wrong[0]}")  # fmt: skip
 
         # Flow. Solvers need some time, so where there is none the state stands still for a moment.
         still = over(now, end) | due | (length <= 0)
