@@ -9,13 +9,15 @@ import functools as ft
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from .. import _compat
 from ._library import define_kernel
+from ._procedural_plain import _normal
 
 _LANES, _WORDS = 8, 4
-_MOST_PER_DRAW, _LARGEST, _MOST_THRESHOLDS = 16.0, 65536.0, 128
+_MOST_PER_DRAW, _MOST_IN_PARTS, _MOST, _MOST_THRESHOLDS = 16.0, 65536.0, 2.0**53, 128
 _TWO32 = 4294967296.0
 
 
@@ -25,16 +27,20 @@ def poisson_counts(key: Array, step: Int[Array, ""], mean: ArrayLike, n: int) ->
     $$P(\text{count}_i = k) = e^{-\text{mean}_i} \, \text{mean}_i^k / k!$$
 
     The probability of every count is right to $2^{-32}$, about 2e-10; where a mean exceeds 16, that of each of the
-    ceil(mean / 16) numbers that add up to the count. There is no gradient with respect to the mean.
+    ceil(mean / 16) numbers that add up to the count. Above 65,536 the count is a quantile, expanded about the normal
+    one (Cornish & Fisher 1938, doi:10.2307/1400905): right to a hundredth of a count, or to 1e-6 standard deviations
+    if that is more. There is no gradient with respect to the mean.
 
     **Arguments:**
 
     - `key`: `jax.random.key(seed)`.
     - `step`: number of the step, an integer.
-    - `mean`: one for all neurons or one per neuron, [n], between 0 and 65536; any other gives NaN.
+    - `mean`: one for all neurons or one per neuron, [n], between 0 and 2^53.
     - `n`: number of neurons.
 
-    **Returns:** the counts as floating-point numbers of the type of `mean`.
+    **Returns:** the counts as floating-point numbers of the type of `mean`; NaN for a traced one that is none.
+
+    **Raises:** `ValueError` for a mean that is negative, NaN or above 2^53, or whose shape does not fit.
 
     ```python
     >>> import brainsim as bs, jax
@@ -50,7 +56,7 @@ def bernoulli_counts(key: Array, step: Int[Array, ""], probability: ArrayLike, n
     """1 with the given probability, else 0: independent numbers, one for each of `n` neurons in the given step.
 
     **Arguments:** as in `poisson_counts`, with `probability`, one for all or one per neuron, [n]. Above 1 it counts as
-    1, below 0 it gives NaN. It is right to 2^-32.
+    1. It is right to 2^-32.
 
     ```python
     >>> import brainsim as bs, jax
@@ -68,6 +74,12 @@ def _counts(key: Array, step: Int[Array, ""], mean: ArrayLike, n: int, process: 
         mean = mean.astype(jnp.result_type(float))
     if mean.shape not in ((), (n,)):
         raise ValueError(f"{process}_counts: the mean has shape {list(mean.shape)}, expected [] or [{n}]")
+    if not _compat.is_traced(mean) and mean.size:
+        low, high, most = float(mean.min()), float(mean.max()), _MOST if process == "poisson" else np.inf
+        if not 0 <= low <= high <= most:  # NaN is not
+            what, expected = ("mean", "0 to 2^53") if process == "poisson" else ("probability", "0 or more")
+            found = f"{low:g}" if low == high else f"from {low:g} to {high:g}"
+            raise ValueError(f"{process}_counts: the {what} is {found}, expected {expected}")
     step = jnp.asarray(step).astype(jnp.uint32)
     mean = jax.lax.stop_gradient(mean)
     return counts.bind(_words_of(key)[None], step[None, None], mean.reshape(1, -1), n=n, process=process)[0]
@@ -120,7 +132,7 @@ def _bernoulli(key, step, mean, *, n):
 
 
 def _poisson(key, step, mean, *, n):
-    valid = (mean >= 0) & (mean <= _LARGEST)
+    valid = (mean >= 0) & (mean <= _MOST_IN_PARTS)
     draws = jnp.maximum(1.0, jnp.ceil(jnp.where(valid, mean, 0.0) / _MOST_PER_DRAW))
     part = jnp.where(valid, mean, 0.0) / draws
 
@@ -138,7 +150,10 @@ def _poisson(key, step, mean, *, n):
         return total + jnp.where(j < draws, count, 0.0)
 
     total = jax.lax.fori_loop(0, jnp.max(draws).astype(jnp.int64), draw, jnp.zeros(n))
-    return jnp.where(valid, total, jnp.nan)
+    z = _normal(_philox(key, step, 0, 0, n), jnp.float64)
+    quantile = jnp.floor(mean + (jnp.sqrt(mean) * z + (z * z - 1.0) / 6.0) + 0.5)
+    large = (mean > _MOST_IN_PARTS) & (mean <= _MOST)
+    return jnp.where(valid, total, jnp.where(large, quantile, jnp.nan))
 
 
 def _philox(key: Array, step: Array, draw: ArrayLike, process: int, n: int) -> Array:

@@ -94,7 +94,7 @@ def procedural_matvec(
 
     **Returns:** sums of spikes [post]; with noise [post, 2], the second column being sums of spikes times noise.
 
-    **Raises:** `ValueError` if shapes or types do not fit.
+    **Raises:** `ValueError` if shapes or types do not fit, or a row of the table is longer than the pattern's `most`.
 
     ```python
     >>> import brainsim as bs, jax.numpy as jnp
@@ -190,6 +190,14 @@ def drawn(name, seed, table, pattern, noise):
     if table.dtype != np.uint32 or table.ndim != 1 or (p.partners == "of all" and len(table) != p.n_pre + 1):
         expected = f"[{p.n_pre + 1}]" if p.partners == "of all" else " with one axis"
         raise ValueError(f"{name}: the table must be uint32{expected}, got {table.dtype}{list(table.shape)}")
+    longest = p.degree + len(table)  # of the rows that the table makes
+    if p.partners == "of all":
+        rows = np.diff(np.minimum(table, p.domain).astype(np.int64)) if not _compat.is_traced(table) else [0]
+        longest = int(np.max(rows, initial=0))
+    elif p.partners == "different":
+        longest = min(longest, p.domain)
+    if longest > p.most:
+        raise ValueError(f"{name}: the table makes rows of up to {longest} synapses, the pattern's most is {p.most}")
     return jnp.asarray(seed), jnp.asarray(table)
 
 

@@ -3,7 +3,8 @@
 // Neuron i of a step has its own 32-bit words of the counter-based generator Philox 4x32-10 (Salmon et al. 2011,
 // doi:10.1145/2063384.2063405). A word w becomes the number of thresholds that it reaches, #{k : w >= 2^32 P(X <= k)}:
 // inversion of the distribution function, whose probabilities are right to 2^-32. A mean above 16 is split into equal
-// parts, whose counts add up. `ops/_poisson.py` has the same in plain JAX, and gives the same integers.
+// parts, whose counts add up; above 65,536 the count is a quantile. `ops/_poisson.py` has the same in plain JAX, and gives
+// the same integers.
 
 #ifndef BRAINSIM_POISSON_KERNELS_H_
 #define BRAINSIM_POISSON_KERNELS_H_
@@ -173,6 +174,15 @@ BRAINSIM_AVX2 inline void wide_search(const Stream& s, uint32_t block, uint32_t 
 }
 #endif
 
+// The counts of neurons with large means, among the `n` of one block; `mean_of(i)` is that of neuron i.
+template <typename T, typename MeanOf>
+void large_counts(const Stream& s, uint32_t block, int64_t n, MeanOf mean_of, T* out) {
+  uint32_t w[kBlock];
+  words(s, block, 0, w);
+  for (int64_t i = 0; i < n; ++i)
+    if (is_large(mean_of(i))) out[i] = static_cast<T>(quantile(mean_of(i), w[i]));
+}
+
 using Search = void (*)(const Stream&, uint32_t, uint32_t, const double*, const double*, int, double*);
 
 template <typename T, Search kSearch>
@@ -180,12 +190,14 @@ void block_of_many_means(const Stream& s, const T* means, uint32_t block, int64_
   constexpr double kNever = 2.0;
   double part[kBlock] = {0}, none[kBlock], first[kBlock], counts[kBlock] = {0};
   int64_t draws[kBlock] = {0}, most = 1;
+  bool large = false;
   const bool poisson = s.process == Process::kPoisson;
   for (int64_t i = 0; i < n; ++i) {
     const double mean = static_cast<double>(means[i]);
     draws[i] = poisson ? split(mean) : mean >= 0.0;
     if (draws[i] > 0) part[i] = mean / static_cast<double>(draws[i]);
     most = std::max(most, draws[i]);
+    large |= poisson && is_large(mean);
   }
   for (int i = 0; i < kBlock; ++i) none[i] = poisson ? exp_minus(part[i]) : 1.0 - part[i];
   for (int64_t draw = 0; draw < most; ++draw) {
@@ -193,6 +205,7 @@ void block_of_many_means(const Stream& s, const T* means, uint32_t block, int64_
     kSearch(s, block, static_cast<uint32_t>(draw), part, first, poisson ? kMostThresholds : 1, counts);
   }
   for (int64_t i = 0; i < n; ++i) out[i] = draws[i] > 0 ? static_cast<T>(counts[i]) : static_cast<T>(NAN);
+  if (large) large_counts(s, block, n, [&](int64_t i) { return static_cast<double>(means[i]); }, out);
 }
 
 template <typename T, void (*kBlockOfOneMean)(const Stream&, const Table&, uint32_t, int32_t*), Search kSearch>
@@ -214,6 +227,8 @@ void fill(const Stream& s, const T* means, int64_t n_means, int64_t n, T* out) {
     int32_t counts[kBlock];
     if (t.valid) kBlockOfOneMean(s, t, block, counts);
     for (int64_t i = 0; i < size; ++i) to[i] = t.valid ? static_cast<T>(counts[i]) : static_cast<T>(NAN);
+    const double mean = static_cast<double>(current);
+    if (s.process == Process::kPoisson && is_large(mean)) large_counts(s, block, size, [&](int64_t) { return mean; }, to);
   }
 }
 

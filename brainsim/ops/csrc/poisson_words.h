@@ -6,20 +6,31 @@
 #include <cmath>
 #include <cstdint>
 
+#include "normal.h"
 #include "philox.h"
 
 namespace brainsim {
 
 constexpr int kMostThresholds = 128;  // P(X > 60) is below 2^-32 at a mean of 16
 constexpr double kTwo32 = 4294967296.0;
-constexpr double kMostPerDraw = 16.0, kLargest = 65536.0;
+constexpr double kMostPerDraw = 16.0, kMostInParts = 65536.0, kMost = 9007199254740992.0;  // 2^53
 
 enum class Process : uint32_t { kPoisson = 0, kBernoulli = 1 };
 
-// The number of the equal parts of a mean; 0 if it is none that is served.
+// The number of the equal parts of a mean; 0 if it has none, being too large, or no mean.
 BRAINSIM_HD inline int64_t split(double mean) {
-  if (!(mean >= 0.0 && mean <= kLargest)) return 0;
+  if (!(mean >= 0.0 && mean <= kMostInParts)) return 0;
   return mean <= kMostPerDraw ? 1 : static_cast<int64_t>(std::ceil(mean / kMostPerDraw));
+}
+
+// A mean whose count is a quantile: the parts would be thousands.
+BRAINSIM_HD inline bool is_large(double mean) { return mean > kMostInParts && mean <= kMost; }
+
+// That of word / 2^32, expanded about the normal one (Cornish & Fisher 1938, doi:10.2307/1400905), with the term of the
+// skewness: what is left out is a hundredth of a count.
+BRAINSIM_HD inline double quantile(double mean, uint32_t word) {
+  const double z = normal<double>(word);
+  return std::floor(mean + (std::sqrt(mean) * z + (z * z - 1.0) / 6.0) + 0.5);
 }
 
 // exp(-x) for x from 0 to 16, to 1e-14: a series at x / 64, and six squarings. Only loops over neurons call it, and

@@ -38,8 +38,15 @@ __global__ void draw_counts(int64_t n, Problem p, Process process, const uint32_
         if (draw < draws[w]) sum[w] += reached(words.word[w], part[w], none[w], poisson ? kMostThresholds : 1);
     }
     T* counts = out + group * p.n;
-    for (int64_t w = 0; w < kServed && first + w * kCounters < p.n; ++w)
-      counts[first + w * kCounters] = draws[w] > 0 ? static_cast<T>(sum[w]) : static_cast<T>(NAN);
+    for (int64_t w = 0; w < kServed && first + w * kCounters < p.n; ++w) {
+      T& count = counts[first + w * kCounters];
+      count = draws[w] > 0 ? static_cast<T>(sum[w]) : static_cast<T>(NAN);
+      const double mean = static_cast<double>(mean_of[p.n_means == 1 ? 0 : first + w * kCounters]);
+      if (!poisson || !is_large(mean)) continue;
+      const Words words = philox(static_cast<uint32_t>(counter), steps[group], 0, static_cast<uint32_t>(process),
+                                 keys[2 * group], keys[2 * group + 1]);
+      count = static_cast<T>(quantile(mean, words.word[w]));
+    }
   }
 }
 
