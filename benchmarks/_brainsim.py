@@ -1,6 +1,5 @@
 """The networks of `_models.py` in brainsim, as a user would write them."""
 
-import importlib.metadata
 from typing import Any
 
 import _worker
@@ -158,7 +157,7 @@ def main() -> None:
 
     first = run()
     about = dict(
-        versions=dict(brainsim=importlib.metadata.version("brainsim"), jax=jax.__version__, numpy=np.__version__),
+        versions=dict(brainsim=bs.__version__, jax=jax.__version__, numpy=np.__version__),
         kernels=bs.ops.backend(),
         **_worker.phases(loading=imports, build=build, first=first),
     )

@@ -1,6 +1,5 @@
 """The microcircuit in brainsim: the worker of `microcircuit.py`, which see."""
 
-import importlib.metadata
 import os
 import sys
 from typing import Any
@@ -45,7 +44,7 @@ def main() -> None:
 
     arrays = [x for bundle in net.bundles.values() for x in jax.tree.leaves(bundle) if hasattr(x, "nbytes")]
     synapses = sum(bundle.indices.size for bundle in net.bundles.values())
-    versions = dict(brainsim=importlib.metadata.version("brainsim"), jax=jax.__version__, numpy=np.__version__)
+    versions = dict(brainsim=bs.__version__, jax=jax.__version__, numpy=np.__version__)
     about = dict(
         versions=versions,
         kernels=bs.ops.backend(),
