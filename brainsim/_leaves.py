@@ -42,15 +42,20 @@ def is_key(x: Any) -> bool:
 
 
 def restore(arrays: Mapping[str, np.ndarray], example: Any) -> Any:
-    """What was saved by name, with the structure and the types of `example`.
+    """What was saved by name, with the structure and the types of `example`, whose arrays of NumPy stay such.
 
     **Raises:** `ValueError` if anything is missing or of another type or shape.
     """
     leaves = []
     for name, like in named(example).items():
         try:
-            x = jnp.asarray(restored(arrays.get(name), like))
+            leaves.append(_array(restored(arrays.get(name), like), like))
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
-        leaves.append(jax.random.wrap_key_data(x, impl=jax.random.key_impl(like)) if is_key(like) else x)
     return jax.tree.unflatten(jax.tree.structure(example), leaves)
+
+
+def _array(x: np.ndarray, like: Any) -> Any:
+    if is_key(like):
+        return jax.random.wrap_key_data(jnp.asarray(x), impl=jax.random.key_impl(like))
+    return jnp.asarray(x) if isinstance(like, jax.Array) else x

@@ -5,12 +5,12 @@ import shutil
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from crashes import Stopped, power_loss, watch
 
 import brainsim as bs
-
-calls = []
+from brainsim.fitting import _search
 
 
 def wave(x, y):
@@ -28,7 +28,39 @@ def same_sweep(a, b):
         assert a[name].dtype == b[name].dtype and a[name].values.tobytes() == b[name].values.tobytes()
 
 
-WORK = {"sweep": (sweep, same_sweep)}
+def decay(model, data):
+    t = jnp.arange(4.0)
+    return bs.losses.Terms(model.c * jnp.exp(-t / model.tau), lambda x: (x - data) ** 2, jnp.ones(4))
+
+
+def error(model, data):
+    return jnp.sum((model.tau - data) ** 2)
+
+
+def fit(loss, optimizer, out, high=50.0, **options):
+    """Two stages of the simplest loss there is."""
+    given = dict(free=dict(tau=(5.0, high)), loss=[loss] * 2, optimizer=optimizer, starts=3, steps=4, progress=False)
+    return bs.fit(bs.LIF(), jnp.arange(4.0), out=out, **given | options)
+
+
+def gauss_newton(out=None, **options):
+    return fit(decay, None, out, **options)
+
+
+def adam(out=None, **options):
+    return fit(error, optax.adam(0.1), out, **options)
+
+
+def same_fit(a, b):
+    a, b = a.to_dict(), b.to_dict()
+    assert a.pop("seconds") >= 0 and b.pop("seconds") >= 0 and a == b
+
+
+WORK = {
+    "sweep": (sweep, same_sweep),
+    "fit by Gauss-Newton steps": (gauss_newton, same_fit),
+    "fit by gradients": (adam, same_fit),
+}
 
 
 @pytest.fixture(scope="module", params=WORK)
@@ -36,6 +68,11 @@ def work(request):
     """What does some work, what compares its results, and the result of an uninterrupted one."""
     go, assert_same = WORK[request.param]
     return request.param, go, assert_same, go()
+
+
+@pytest.fixture(autouse=True)
+def every_step_is_kept(monkeypatch):
+    monkeypatch.setattr(_search, "_EVERY", 0.0)
 
 
 @pytest.fixture
@@ -57,7 +94,7 @@ def test_a_power_loss_takes_nothing_that_was_there(work, log, tmp_path, monkeypa
     rng = np.random.default_rng(1)
     with monkeypatch.context() as patch:
         watch(patch)
-        for moment in moments(log, 8):
+        for moment in moments(log, 5):
             power_loss(log[:moment], str(tmp_path / "source"), str(tmp_path / "left"), rng)
             assert_same(go(tmp_path / "left" / "work", resume=True), whole)
             assert os.listdir(tmp_path / "left") == ["work"]
@@ -71,7 +108,7 @@ def test_a_process_that_ends_takes_nothing_that_was_there(work, log, tmp_path, m
     while True:
         try:
             with monkeypatch.context() as patch:
-                watch(patch, 20 + len(log) // 4)
+                watch(patch, 10 + len(log) // 4)
                 result = go(tmp_path / "work", resume=True)
                 break
         except Stopped:
@@ -82,7 +119,8 @@ def test_a_process_that_ends_takes_nothing_that_was_there(work, log, tmp_path, m
 
 
 def test_one_writer_nothing_overwritten_nothing_else_resumed(work, tmp_path):
-    kind, go, assert_same, whole = work
+    name, go, assert_same, whole = work
+    kind = name.split()[0]
     out, said = tmp_path / "work", []
 
     def second(done, total):
@@ -96,7 +134,9 @@ def test_one_writer_nothing_overwritten_nothing_else_resumed(work, tmp_path):
         go(out)
     with pytest.raises(ValueError, match=r"give out=PATH"):
         go(resume=True)
-    with pytest.raises(ValueError, match=r"cannot be resumed: .* has another value"):
+    with pytest.raises(
+        ValueError, match=r"cannot be resumed: .*, but the (sweep|fit) has |another value than in the sweep"
+    ):
         go(out, resume=True, **OTHERS[kind])
     disappear = lambda done, total: shutil.rmtree(out, ignore_errors=True)
     with pytest.raises(OSError, match=r"work: was removed or moved while it was written; .*resume=True"):
@@ -106,7 +146,7 @@ def test_one_writer_nothing_overwritten_nothing_else_resumed(work, tmp_path):
         go(tmp_path / "thesis", overwrite=True)
 
 
-OTHERS = {"sweep": dict(axes=dict(x=np.linspace(0, 2, 6), y=[1.0, 2.0]))}
+OTHERS = {"fit": dict(high=49.0), "sweep": dict(axes=dict(x=np.linspace(0, 2, 6), y=[1.0, 2.0]))}
 
 
 def test_chunks_of_a_sweep_are_taken_from_disk_and_damaged_ones_done_again(tmp_path):

@@ -14,11 +14,13 @@ import optax
 from jaxtyping import Array
 
 from .. import losses
-from .._progress import Progress, progress_bar
+from .._progress import Progress
+from .._resumable import asked_for, check_free
 from ._intervals import Interval, confidence
 from ._minimise import GaussNewton, first_order, gauss_newton
 from ._objective import Linearised, Objective
 from ._result import Fit, Fitted
+from ._search import Search
 from ._space import Space
 
 COARSE_TO_FINE = (2.0, 0.1)
@@ -40,6 +42,9 @@ def fit(
     dt: float | None = None,
     intervals: bool = True,
     progress: Progress = True,
+    out: str | os.PathLike | None = None,
+    resume: bool | str = False,
+    overwrite: bool = False,
 ) -> Fit:
     """Fit parameters of a model to a recording, within bounds, from many starts at once.
 
@@ -67,12 +72,17 @@ def fit(
     - `dt`: time step of the model, ms; default the recording's. The recording is resampled to it.
     - `intervals`: whether to give 95 % intervals, if the loss returns `Terms`. Default yes.
     - `progress`: `True` for a bar in a terminal, `False`, or a function that is called with (done, total).
+    - `out`: a folder that shall appear, where the state of the search is kept every second; default none.
+    - `resume`: continue the fit in `out` after a crash, with the same bits as an uninterrupted one. If there is
+      nothing, start. `"anyway"`: also on another machine or with other versions, which may change last bits.
+    - `overwrite`: replace a fit that is in `out`.
 
     **Returns:** a `Fit`. With `Terms` the held-out loss is that of the last bins of a run over the whole recording;
     with a number it is the loss of the held-out part alone.
 
     **Raises:** `ValueError`, in one line: an unknown parameter (with what is available), empty or infinite bounds, a
-    split outside the recording, or no start with a finite loss.
+    split outside the recording, no start with a finite loss, an `out` that exists or is of another fit. `OSError` if
+    the disk is full or `out` disappears.
 
     ```python
     >>> import brainsim as bs, jax, numpy as np
@@ -86,6 +96,9 @@ def fit(
     ```
     """
     began = time.perf_counter()
+    path, continued = asked_for(out, resume, overwrite)
+    if path is not None and not continued:
+        check_free("fit", path, overwrite)
     space = Space(model, free)
     for name, value, least in (("starts", starts, 1), ("steps", steps, 1)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
@@ -99,32 +112,21 @@ def fit(
         raise ValueError("GaussNewton needs a loss that returns brainsim.losses.Terms; give an optax optimizer")
     steps = steps or (40 if isinstance(optimizer, GaussNewton) else 300)
     if isinstance(optimizer, GaussNewton):
-        run = gauss_newton(objective, optimizer)
+        method = gauss_newton(objective, optimizer)
     else:
-        run = first_order(objective, optimizer or optax.adam(optax.cosine_decay_schedule(0.1, steps)))
+        method = first_order(objective, optimizer or optax.adam(optax.cosine_decay_schedule(0.1, steps)))
 
     u = space.starts(jax.random.key(0) if key is None else key, starts)
-    history, begins, failures, notes = [], [], [], []
-    last, lowest, at, final = np.asarray(u), np.full(starts, np.inf), None, stages[-1]
-    with progress_bar(progress, len(stages) * steps, "fit") as update:
-        for i, stage in enumerate(stages):
-            begins.append(len(history))
-            found = None
-            for found in run(stage, jnp.asarray(last, u.dtype), steps):
-                history.append(found.now)
-                step = len(history)
-                failures += [f"start {k} died at step {step}: no finite loss or gradient at {space.describe(x)}"
-                             for k, x in found.died]  # fmt: skip
-                update(min(i * steps + step - begins[-1], (i + 1) * steps), loss=np.min(found.loss))
-            if found is None or not np.isfinite(found.loss).any():
-                if not np.isfinite(lowest).any():
-                    if objective.has_terms and _weightless(space, stage, jnp.asarray(last[0], u.dtype), train):
-                        raise ValueError(f"nothing to fit: {_what_is_missing(train)}")
-                    raise ValueError(f"no start has a finite loss; the first was {space.describe(last[0])}: "
-                                     "narrow the bounds, or take a smaller dt")  # fmt: skip
-                notes.append(f"stage {i + 1} of {len(stages)} found no finite loss; these are the parameters before it")
-                break
-            last, lowest, at, final = found.u, found.loss, found.last, stage
+
+    def nothing_found(stage: Callable, u: np.ndarray) -> str:
+        if objective.has_terms and _weightless(space, stage, jnp.asarray(u), train):
+            return f"nothing to fit: {_what_is_missing(train)}"
+        return f"no start has a finite loss; the first was {space.describe(u)}: narrow the bounds, or take a smaller dt"
+
+    prepared = time.perf_counter() - began
+    found = Search(space, method, stages, u, steps, nothing_found).run(path, continued, overwrite, progress)
+    began = time.perf_counter() - prepared - found.seconds  # with what it took before it was resumed
+    (last, lowest, at), final, notes = found.best, stages[found.stage], found.notes
     best = int(np.nanargmin(np.where(np.isfinite(lowest), lowest, np.nan)))
     u_best = jnp.asarray(last[best], u.dtype)
 
@@ -135,8 +137,7 @@ def fit(
     held_out, output = _unseen(space, final, u_best, objective.has_terms, test, whole, split)
     infinite = held_out is not None and objective.has_terms and not math.isfinite(held_out)
     if infinite and _weightless(space, final, u_best, test):
-        held_out = None
-        notes.append(f"no held-out loss: {_what_is_missing(test)}")
+        held_out, notes = None, (*notes, f"no held-out loss: {_what_is_missing(test)}")
     spread = _spread(space, np.asarray(u_best, float), at if intervals else None, objective.likelihood)
     values = space.values(np.asarray(u_best))
     params = {
@@ -149,12 +150,12 @@ def fit(
         params=params,
         loss=float(lowest[best]),
         held_out=held_out,
-        history=np.stack(history, 1),
+        history=found.history,
         best=best,
-        stages=tuple(begins),
+        stages=found.begins,
         finals={b.name: np.stack(x) for b, x in zip(space.bounds, finals, strict=True)},
-        failures=tuple(failures),
-        notes=tuple(notes),
+        failures=found.failures,
+        notes=notes,
         output=output,
         loss_fn=final,
         recording=recording,

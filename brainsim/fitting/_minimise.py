@@ -1,15 +1,15 @@
 """Two ways to go downhill from many starts at once: Gauss-Newton steps, or any optax optimiser."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeAlias, final
+from collections.abc import Callable
+from typing import Any, NamedTuple, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from ._objective import Linearised, Objective
 
@@ -48,22 +48,36 @@ class GaussNewton:
     tolerance: float = 1e-3
 
 
-class Progress(NamedTuple):
-    """Where the starts are after a step.
-
-    - `u`: the best coordinates of every start so far, shape (starts, size), and their losses.
-    - `now`: the loss found in this step; NaN for a start that has died.
-    - `died`: starts that died in this step, and the coordinates that they died of.
-    """
+class Best(NamedTuple):
+    """The best coordinates of every start so far, shape (starts, size), their losses, and what is known there."""
 
     u: np.ndarray
     loss: np.ndarray
+    at: Linearised | None
+
+
+class Found(NamedTuple):
+    """What a step found: the loss of each start, NaN for one that has died; and who died now, of which coordinates."""
+
     now: np.ndarray
     died: list[tuple[int, np.ndarray]]
-    last: Linearised | None
 
 
-Run: TypeAlias = Callable[[Callable, Array, int], Iterator[Progress]]
+class Method(NamedTuple):
+    """A way downhill, in steps. Where it is, is a tree of arrays, and nothing else: it can be saved and gone on from.
+
+    - `begin(starts)`: where it is at first.
+    - `step(loss, place)`: where it is after a step, and what that found.
+    - `over(place, steps)`: whether it has arrived, or has made so many steps.
+    - `best(place)`: the best so far.
+    - `program(loss, place)`: a step as the text of the program that XLA gets.
+    """
+
+    begin: Callable[[Array], Any]
+    step: Callable[[Callable, Any], tuple[Any, Found]]
+    over: Callable[[Any, int], bool]
+    best: Callable[[Any], Best]
+    program: Callable[[Callable, Any], str]
 
 
 class _Walk(NamedTuple):
@@ -72,11 +86,18 @@ class _Walk(NamedTuple):
     damping: Float[Array, " starts"]
 
 
-def gauss_newton(objective: Objective, method: GaussNewton) -> Run:
-    """A function `(loss, starts, steps)` that yields its `Progress` after every step."""
+class _Descent(NamedTuple):
+    walk: _Walk
+    done: np.ndarray  # steps
+    still: np.ndarray  # steps in which the best start made no progress
+    lowest: np.ndarray
+
+
+def gauss_newton(objective: Objective, method: GaussNewton) -> Method:
+    """Gauss-Newton steps from every start."""
 
     @eqx.filter_jit
-    def step(loss: Callable, walk: _Walk) -> tuple[_Walk, Bool[Array, " starts"]]:
+    def walked(loss: Callable, walk: _Walk) -> tuple[_Walk, Bool[Array, " starts"]]:
         u, at, damping = walk
         diagonal = jnp.diagonal(at.information, axis1=1, axis2=2)
         floor = 1e-6 * diagonal.max(1, keepdims=True) + jnp.finfo(u.dtype).tiny ** 0.5
@@ -89,26 +110,36 @@ def gauss_newton(objective: Objective, method: GaussNewton) -> Run:
         damping = jnp.clip(jnp.where(better, damping / 3, damping * 4), 1e-8, 1e8)
         return _Walk(pick(trial, u), jax.tree.map(pick, new, at), damping), better
 
-    def run(loss: Callable, starts: Array, steps: int) -> Iterator[Progress]:
+    def begin(starts: Array) -> _Descent:
         count = starts.shape[0]
         zeros = lambda *shape: jnp.zeros((count, *shape), starts.dtype)
         size, blocks = objective.space.size, objective.blocks
         nothing = Linearised(zeros() + jnp.inf, zeros(), zeros(), zeros(size), zeros(size, size), zeros(blocks, size))
         walk = _Walk(starts, nothing, zeros() + method.damping)  # its first step goes nowhere, and finds the loss there
-        still, lowest = 0, np.inf
-        for i in range(steps + 1):
-            walk, _ = step(loss, walk)
-            now = np.asarray(walk.at.loss)
-            dead = ~np.isfinite(now)  # a later step that leads to NaN is only refused
-            died = [(int(k), np.asarray(starts[k])) for k in np.flatnonzero(dead)] if i == 0 else []
-            yield Progress(np.asarray(walk.u), now, np.where(dead, np.nan, now), died, walk.at)
-            still = 0 if now.min() < lowest * (1 - method.tolerance) else still + 1
-            lowest = now.min()
-            agree = (now <= 1.01 * lowest).sum() >= min(3, count)
-            if dead.all() or still >= (4 if agree else 12):
-                return
+        return _Descent(walk, np.array(0), np.array(0), np.array(np.inf, starts.dtype))
 
-    return run
+    def step(loss: Callable, place: _Descent) -> tuple[_Descent, Found]:
+        walk, done, still, lowest = place
+        after, _ = walked(loss, walk)
+        now = np.asarray(after.at.loss)
+        dead = ~np.isfinite(now)  # a later step that leads to NaN is only refused
+        died = [(int(k), np.asarray(walk.u[k])) for k in np.flatnonzero(dead)] if done == 0 else []
+        still = np.array(0) if now.min() < lowest * (1 - method.tolerance) else still + 1
+        return _Descent(after, done + 1, np.asarray(still), np.asarray(now.min())), Found(
+            np.where(dead, np.nan, now), died
+        )
+
+    def over(place: _Descent, steps: int) -> bool:
+        if place.done == 0:
+            return False
+        now = np.asarray(place.walk.at.loss)
+        agree = (now <= 1.01 * place.lowest).sum() >= min(3, len(now))
+        return bool(place.done > steps or not np.isfinite(now).any() or place.still >= (4 if agree else 12))
+
+    def best(place: _Descent) -> Best:
+        return Best(np.asarray(place.walk.u), np.asarray(place.walk.at.loss), place.walk.at)
+
+    return Method(begin, step, over, best, lambda loss, place: walked.lower(loss, place.walk).as_text())
 
 
 class _March(NamedTuple):
@@ -117,15 +148,16 @@ class _March(NamedTuple):
     alive: Bool[Array, " starts"]
     best: Float[Array, "starts size"]
     loss: Float[Array, " starts"]
+    done: Int[Array, ""]
 
 
-def first_order(objective: Objective, optimizer: optax.GradientTransformation) -> Run:
+def first_order(objective: Objective, optimizer: optax.GradientTransformation) -> Method:
     """The same for an optax optimiser; a start whose loss or gradient turns NaN stays where it was best."""
     rule = optax.with_extra_args_support(optimizer)
 
     @eqx.filter_jit
-    def step(loss: Callable, march: _March) -> tuple[_March, Array, Bool[Array, " starts"]]:
-        u, state, alive, best, lowest = march
+    def marched(loss: Callable, march: _March) -> tuple[_March, Array, Bool[Array, " starts"]]:
+        u, state, alive, best, lowest, done = march
         value, gradient = objective.value_and_gradient(loss, u)
         fine = jnp.isfinite(value) & jnp.isfinite(gradient).all(1)
         better = alive & fine & (value < lowest)
@@ -141,18 +173,22 @@ def first_order(objective: Objective, optimizer: optax.GradientTransformation) -
         gradient = jnp.where(alive[:, None], gradient, 0)
         moved, state = jax.vmap(move)(gradient, state, u, value)
         u = jnp.where(alive[:, None], objective.space.bounded(moved), u)
-        return _March(u, state, alive, best, lowest), jnp.where(alive, value, jnp.nan), died
+        return _March(u, state, alive, best, lowest, done + 1), jnp.where(alive, value, jnp.nan), died
 
-    def run(loss: Callable, starts: Array, steps: int) -> Iterator[Progress]:
+    def begin(starts: Array) -> _March:
         count = starts.shape[0]
-        march = _March(starts, jax.vmap(rule.init)(starts), jnp.ones(count, bool), starts,
-                       jnp.full(count, jnp.inf, starts.dtype))  # fmt: skip
-        for _ in range(steps):
-            at = march.u
-            march, now, died = step(loss, march)
-            dead = [(int(k), np.asarray(at[k])) for k in np.flatnonzero(np.asarray(died))]
-            yield Progress(np.asarray(march.best), np.asarray(march.loss), np.asarray(now), dead, None)
-            if not march.alive.any():
-                return
+        lowest, zero = jnp.full(count, jnp.inf, starts.dtype), jnp.zeros((), jnp.int32)
+        return _March(starts, jax.vmap(rule.init)(starts), jnp.ones(count, bool), starts, lowest, zero)
 
-    return run
+    def step(loss: Callable, march: _March) -> tuple[_March, Found]:
+        after, now, died = marched(loss, march)
+        dead = [(int(k), np.asarray(march.u[k])) for k in np.flatnonzero(np.asarray(died))]
+        return after, Found(np.asarray(now), dead)
+
+    def over(march: _March, steps: int) -> bool:
+        return bool(march.done >= steps or not march.alive.any())
+
+    def best(march: _March) -> Best:
+        return Best(np.asarray(march.best), np.asarray(march.loss), None)
+
+    return Method(begin, step, over, best, lambda loss, march: marched.lower(loss, march).as_text())
