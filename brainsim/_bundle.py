@@ -27,7 +27,7 @@ from .synapses import (
     Procedural,
     Regenerated,
 )
-from .synapses._delays import delays_of, in_ms, rounded_delays
+from .synapses._delays import delays_of, given_delays, in_ms, rounded_delays
 from .synapses._draw import seed_of
 
 
@@ -135,7 +135,7 @@ def _drawn(name: str, p: Projection, key: jax.Array | None, connect: CSR) -> np.
         if isinstance(p.connect, FromArrays):  # whose lists have been sorted into rows
             delay = delay[np.lexsort((p.connect.post, p.connect.pre))]
     try:
-        return rounded_delays(delay, p.resolution)
+        return (rounded_delays if callable(source) else given_delays)(delay, p.resolution)
     except ValueError as e:
         raise ValueError(f"projection {name!r}: {e}") from None
 

@@ -38,12 +38,12 @@ def step_and_list(
     neuron, receptors, spikes = population.arrive_at_jump(k, dt, state, state.refractory > i, inputs, solver)
     if population.n < _WORTH_A_CALL and not lists:
         after = population.jump(dt, state, neuron, receptors, spikes)
-        refractory = jnp.where(spikes > 0, i + 1 + population.pause(dt), state.refractory)
+        refractory = jnp.where(spikes != 0, i + 1 + population.pause(dt), state.refractory)
         return after._replace(refractory=refractory), spikes, lists
     leaves, tree = jax.tree.flatten(neuron)
     new, constant = _jumps(population, neuron)
     for j, (x, y) in enumerate(zip(leaves, new, strict=True)):
-        leaves[j] = x if y is None or constant[j] else jnp.where(spikes > 0, y, x)
+        leaves[j] = x if y is None or constant[j] else jnp.where(spikes != 0, y, x)
     placed = [j for j, y in enumerate(new) if y is not None and constant[j]]
     arrays = [*(leaves[j] for j in placed), state.refractory]
     values = [*(new[j] for j in placed), jnp.atleast_1d(population.pause(dt))]

@@ -19,7 +19,7 @@ from ._dynamics import AbstractNeuron, AbstractNode, AbstractReceptor
 from ._quantity import shown
 from ._solver import Exact, ExponentialEuler, Prepared, structure
 from ._surrogate import AbstractCompactSurrogate
-from ._typing import Param, State, as_float, get, put, variables, whole_number
+from ._typing import Param, State, as_float, get, put, variables, whole_number, whole_up
 
 _FOR_EVER = 2.0**30  # steps of refractoriness at most: one may be added to the number of a step
 
@@ -202,14 +202,14 @@ class Population(AbstractNode):
         self, dt: float, state: PopulationState, neuron: State, receptors: dict[str, State], spikes: Float[Array, " n"]
     ) -> PopulationState:
         """Neurons that spike are reset, and refractory from then on."""
-        spiked = spikes > 0
+        spiked = spikes != 0
         neuron = jax.tree.map(lambda new, old: jnp.where(spiked, new, old), self.neuron.reset(neuron), neuron)
         rest = jnp.maximum(state.refractory - 1, 0)
         return PopulationState(neuron, receptors, jnp.where(spiked, self.pause(dt), rest), state.key)
 
     def pause(self, dt: float) -> Int[Array, "*n"]:
-        """For how many steps a neuron is refractory after a spike."""
-        return jnp.minimum(jnp.round(self.neuron.t_ref / dt), _FOR_EVER).astype(jnp.int32)
+        """For how many steps a neuron is refractory after a spike: not less than `t_ref`, as in NEST."""
+        return jnp.minimum(whole_up(self.neuron.t_ref / dt), _FOR_EVER).astype(jnp.int32)
 
     def arrive_at_jump(
         self, k: Array, dt: float, state: PopulationState, refractory: Bool[Array, " n"], inputs: Any, solver: Any

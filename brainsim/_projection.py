@@ -50,8 +50,8 @@ class Projection(eqx.Module):
       array [nnz], in the order of the synapses (of the lists of `FromArrays`; otherwise row after row), or a function
       `delay(rng, size)` that draws them, such as `brainsim.Normal(1.5, 0.75, low=0.05)` (for procedural synapses, that
       or a `brainsim.Uniform`). None for a connectivity that has delays itself, such as `brainsim.LearnableDelays(...)`.
-    - `resolution`: delays of single synapses are rounded to this many ms (halves upwards), default 0.1. It must be a
-      whole number of time steps. Drawn delays mean what they mean in NEST, which rounds likewise.
+    - `resolution`: delays of single synapses are whole numbers of this many ms, default 0.1, itself a whole number of
+      time steps. Drawn ones are rounded to it (halves upwards), as in NEST; given ones have to be multiples of it.
 
     **Raises:** `ValueError` for a delay that is not positive, or a `post` without a receptor.
 

@@ -241,6 +241,11 @@ def static(default: Any = ..., *, converter: Callable | None = None) -> Any:
     return eqx.field(static=True, **kwargs)
 
 
+def whole_up(steps: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """A time in steps, rounded up; one that is whole but for rounding stays."""
+    return jnp.ceil(steps - jnp.minimum(1e-3 + 4 * jnp.finfo(steps.dtype).eps * steps, 0.5))
+
+
 def whole(duration: float, dt: float, what: str) -> int:
     """`duration` (ms) as a positive whole number of steps of `dt` (ms)."""
     dt = number(dt, "dt", unit="ms", domain=POSITIVE)

@@ -1,7 +1,6 @@
 """Stimuli: what can be given as `inputs=` besides a number, an array or a function of time."""
 
 from abc import abstractmethod
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ._domain import below
-from ._typing import Param, check_key, param, static
+from ._typing import Param, check_key, param, static, whole_up
 from .ops import bernoulli_counts, poisson_counts
 
 
@@ -84,8 +83,8 @@ class AbstractProcess(AbstractInput):
 
     def _mean(self, k: Array, dt: float) -> Array:
         """The expected number of events in step k."""
-        step, dtype = k.astype(self.rate.dtype), self.rate.dtype
-        inside = (step >= _first(self.start / dt, dtype)) & (step < _first(self.stop / dt, dtype))
+        step = k.astype(self.rate.dtype)
+        inside = (step >= whole_up(self.start / dt)) & (step < whole_up(self.stop / dt))
         return jnp.where(inside, self.rate * (dt * 1e-3), 0)
 
     def at(self, k, dt, n):
@@ -94,11 +93,6 @@ class AbstractProcess(AbstractInput):
         if self.gradient == "pathwise":  # zero in value, the mean in derivative
             counts = counts + (mean - jax.lax.stop_gradient(mean))
         return self.weight * counts.astype(self.weight.dtype)
-
-
-def _first(steps: Float[Array, ""], dtype: Any) -> Float[Array, ""]:
-    """The first step that does not begin before this many steps: that step itself, if it is whole but for rounding."""
-    return jnp.ceil(steps - jnp.minimum(1e-3 + 4 * jnp.finfo(dtype).eps * steps, 0.5))
 
 
 class Poisson(AbstractProcess):

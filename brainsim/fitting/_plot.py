@@ -119,4 +119,4 @@ def _free_run(fit: "Fit") -> np.ndarray | None:
     solver = getattr(fit.loss_fn, "keywords", {}).get("solver")
     duration, record = recording.n * recording.dt, dict(v="v", spikes=True)
     run = simulate(one, duration, recording.dt, current, record, solver=solver)
-    return np.where(np.asarray(run.spikes)[:, 0] > 0, 20.0, np.asarray(run["v"])[:, 0])  # a tick where it spiked
+    return np.where(np.asarray(run.spikes)[:, 0] != 0, 20.0, np.asarray(run["v"])[:, 0])  # a tick where it spiked

@@ -267,6 +267,20 @@ def rounded_delays(delay: np.ndarray, resolution: float) -> np.ndarray:
     return np.floor(delay / resolution + (0.5 + 1e-9)).astype(np.int64)
 
 
+def given_delays(delay: np.ndarray, resolution: float) -> np.ndarray:
+    """Delays that somebody gave, one by one, as whole numbers of `resolution`: nothing is rounded but rounding errors.
+
+    **Raises:** `ValueError` for one that is no such multiple.
+    """
+    units = rounded_delays(delay, resolution)
+    wrong = np.abs(units * resolution - delay) > 1e-6 * delay
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        raise ValueError(f"delay number {at}, {delay[at]:g} ms, is no multiple of the resolution, {resolution:g} ms; "
+                         "give a finer `resolution`, or round delays yourself")  # fmt: skip
+    return units
+
+
 def in_ms(delay: Any, what: str) -> np.ndarray:
     """Delays as an array of double precision, in ms.
 
