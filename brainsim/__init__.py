@@ -1,5 +1,8 @@
 """brainsim: a differentiable brain simulator on JAX."""
 
+import importlib as _importlib
+from typing import TYPE_CHECKING as _TYPE_CHECKING, Any as _Any
+
 from . import fitting as fitting, io as io, losses as losses, networks as networks, ops as ops
 from ._dynamics import (
     AbstractConnectivity as AbstractConnectivity,
@@ -78,3 +81,22 @@ from .synapses import (
     Regenerated as Regenerated,
     Uniform as Uniform,
 )
+
+if _TYPE_CHECKING:
+    from . import plotting as plotting
+
+
+def __getattr__(name: str) -> _Any:
+    """`brainsim.plotting`, which is imported when it is asked for, since it needs matplotlib."""
+    if name != "plotting":
+        raise AttributeError(f"module 'brainsim' has no attribute {name!r}")
+    try:
+        return _importlib.import_module(".plotting", __name__)
+    except ModuleNotFoundError as e:
+        raise ModuleNotFoundError(
+            f"brainsim.plotting needs {e.name}: pip install 'brainsim[plot]'", name=e.name
+        ) from None
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), "plotting"})

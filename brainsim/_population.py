@@ -100,6 +100,8 @@ class Population(AbstractNode):
                     raise ValueError(f"parameters must be scalars or have shape ({self.n},), but "
                                      f"{jax.tree_util.keystr(path)[1:]} of {what} has shape {x.shape}")  # fmt: skip
         available = check_models(self.neuron, self.receptors, self.n)
+        if dotted := [name for name in available if "." in name]:
+            raise ValueError(f"{dotted[0]!r} cannot name a variable: a dot comes after the name of a receptor")
         for what in ("initial", "noise"):
             for name, value in getattr(self, what).items():
                 if name not in available:

@@ -86,25 +86,46 @@ def _raster(spikes: Any) -> Any:
     return spikes
 
 
-def cv_isi(times: list[np.ndarray], start: float = 0.0, minimum: int = 5) -> float:
+def cv_isi(
+    spikes: ArrayLike | Spikes | list[np.ndarray],
+    dt: float | None = None,
+    start: float | None = None,
+    minimum: int = 5,
+) -> float:
     """The coefficient of variation (sd / mean) of interspike intervals, averaged over neurons.
 
     **Arguments:**
 
-    - `times`: spike times of each neuron, ms.
+    - `spikes`: raster, shape (steps, n); `brainsim.Spikes`; or a list with the spike times of each neuron, ms.
+    - `dt`: time step of a raster, ms. A list of times needs none: there the second argument is `start`.
     - `start`: leave out spikes before this time, default 0 ms.
     - `minimum`: leave out neurons with fewer intervals, default 5.
 
     **Returns:** the mean over neurons; NaN if none has enough intervals.
 
+    **Raises:** `ValueError` for a raster without `dt` and for arrays that are no raster.
+
     ```python
     >>> import brainsim as bs, numpy as np
     >>> bs.cv_isi([np.arange(10.0)])
     0.0
+    >>> bs.cv_isi(np.ones((10, 1)), dt=0.1) < 1e-9
+    True
 
     ```
     """
-    intervals = [np.diff(t[t >= start]) for t in times]
+    if isinstance(spikes, list | tuple):
+        if dt is not None and start is not None:
+            raise ValueError("a list of spike times needs no dt; for a raster give one array, of shape (steps, n)")
+        times, start = [np.asarray(t) for t in spikes], dt if start is None else start
+        if wrong := [t.shape for t in times if t.ndim != 1]:
+            raise ValueError(f"a list holds the spike times of each neuron, arrays of one axis; got shape {wrong[0]}")
+    elif not isinstance(spikes, Spikes) and np.ndim(spikes) != 2:
+        raise ValueError(f"need a raster, of shape (steps, n), or a list with the spike times of each neuron; got an "
+                         f"array of shape {np.shape(spikes)}")  # fmt: skip
+    else:
+        times = spike_times(spikes, dt)  # pyright: ignore[reportArgumentType] (no list is left)
+    intervals = [np.diff(t[t >= (start or 0.0)]) for t in times]
     values = [i.std() / i.mean() for i in intervals if len(i) >= minimum]
     return float(np.mean(values)) if values else float("nan")
 

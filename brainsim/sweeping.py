@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ._carried import carried
 from ._points import evaluate
 from ._progress import Progress
 from ._quantity import numbers
@@ -76,7 +77,8 @@ def sweep(
     - `fn`: takes one value of every axis, by name; a pure JAX function. It returns a scalar, an array, or a dict of
       them.
     - `axes`, `named`: name to values: an array of shape (n,), or an `Axis`, which has a unit. The mapping is for names
-      that cannot be keywords: `bs.sweep(lambda **p: rate(bs.with_params(net, p)), {"E.neuron.tau": taus})`.
+      that cannot be keywords: `bs.sweep(lambda **p: rate(bs.with_params(net, p)), {"E.neuron.tau": taus})`. Whole
+      numbers, such as seeds, are what they are to `fn`, or refused: in 32 bits there are none from 2^32 on.
 
     **Other arguments:**
 
@@ -94,9 +96,9 @@ def sweep(
     **Returns:** an `xarray.Dataset` with one dimension for each axis and one variable for each output (`result`, if
     `fn` returns a single array); units are in `attrs["units"]`.
 
-    **Raises:** `ValueError` for no or empty axes, zipped axes of different lengths, names that clash or are unknown, an
-    `out` that exists or is of another sweep. `OSError` if the disk is full or `out` disappears: what was done by then
-    can be resumed.
+    **Raises:** `ValueError` for no or empty axes, numbers that JAX would make other numbers of, zipped axes of different
+    lengths, names that clash or are unknown, an `out` that exists or is of another sweep. `OSError` if the disk is full
+    or `out` disappears: what was done by then can be resumed.
 
     ```python
     >>> import brainsim as bs, jax.numpy as jnp
@@ -151,10 +153,7 @@ class _Values:
     @staticmethod
     def read(name: str, given: Any) -> "_Values":
         axis = given if isinstance(given, Axis) else Axis(given)
-        values = axis.values if isinstance(axis.values, jax.Array) else np.asarray(axis.values)
-        if not isinstance(values, jax.Array) and values.dtype.kind not in "biuf":
-            raise ValueError(f"axis {name!r} must hold numbers, got {axis.values!r}")
-        values = jnp.asarray(values)
+        values = carried(f"axis {name!r}", axis.values)
         if values.ndim == 0:
             raise ValueError(f"axis {name!r} must have shape (n,), got the single value {axis.values!r}")
         if values.shape[0] == 0:
