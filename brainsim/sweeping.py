@@ -96,7 +96,7 @@ def sweep(
     **Returns:** an `xarray.Dataset` with one dimension for each axis and one variable for each output (`result`, if
     `fn` returns a single array); units are in `attrs["units"]`.
 
-    **Raises:** `ValueError` for no or empty axes, numbers that JAX would make other numbers of, zipped axes of different
+    **Raises:** `ValueError` for no or empty axes, numbers that JAX would change, zipped axes of different
     lengths, names that clash or are unknown, an `out` that exists or is of another sweep. `OSError` if the disk is full
     or `out` disappears: what was done by then can be resumed.
 
