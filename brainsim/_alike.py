@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ._compat import is_traced
+from ._flow import Origin, origins
 from ._network import Network, NetworkState
 from ._population import Flow, Population
 from ._projection import Projection
@@ -98,32 +99,26 @@ def _filled(shapes: tuple[Any, ...], tree: Any, arrays: Sequence[Array]) -> Any:
 
 @ft.lru_cache(maxsize=256)
 def _independent(shapes: tuple[Any, ...], tree: Any, n: int) -> bool:
-    def equations(arrays):
-        neuron, receptors = _filled(shapes, tree, arrays)
-        cells = Population(n, neuron, receptors)
-        y = cells._rest()
-        current = jnp.zeros(n, jax.tree.leaves(y)[0].dtype)
-        slope = cells.vector_field(jnp.zeros((), current.dtype), y, Flow(current, jnp.zeros(n, bool)))
-        v = get(y.neuron, "v") if receptors else current
-        arrived = [r.receive(y.receptors[name], v, current) for name, r in receptors.items()]
-        return slope, arrived, neuron.guard(y.neuron), neuron.reset(y.neuron)
+    size = max(n, 2)  # where there is one neuron, an operation that mixes neurons may have nothing to do
+    longer = lambda x: jax.ShapeDtypeStruct((size,), x.dtype) if x.shape == (n,) else x
+    arrays = [longer(x) for x in shapes if isinstance(x, jax.ShapeDtypeStruct)]
 
-    return not _mixes(jax.make_jaxpr(equations)([x for x in shapes if isinstance(x, jax.ShapeDtypeStruct)]).jaxpr)
+    def cells(arrays):
+        return Population(size, *_filled(shapes, tree, arrays))
 
+    def equations(arrays, y, t, current, refractory):
+        population = cells(arrays)
+        slope = population.vector_field(t, y, Flow(current, refractory))
+        v = get(y.neuron, "v") if population.receptors else current
+        arrived = [r.receive(y.receptors[name], v, current) for name, r in population.receptors.items()]
+        return slope, arrived, population.neuron.guard(y.neuron), population.neuron.reset(y.neuron)
 
-_MIXING = ("reduce", "dot", "cum", "sort", "gather", "scatter", "conv_", "slice", "rev", "concatenate", "roll", "arg",
-           "top_k", "fft", "while", "scan", "cond")  # fmt: skip
-
-
-def _mixes(jaxpr: Any) -> bool:
-    """Whether an operation may combine entries of an array; loops and branches, whose bodies are not read, may."""
-    for eqn in jaxpr.eqns:
-        if eqn.primitive.name.startswith(_MIXING) or "dynamic" in eqn.primitive.name:
-            return True
-        inner = eqn.params.get("jaxpr") or eqn.params.get("call_jaxpr")
-        if inner is not None and _mixes(getattr(inner, "jaxpr", inner)):
-            return True
-    return False
+    y = jax.eval_shape(lambda arrays: cells(arrays)._rest(), arrays)
+    dtype = jax.tree.leaves(y)[0].dtype
+    shape = jax.ShapeDtypeStruct
+    closed = jax.make_jaxpr(equations)(arrays, y, shape((), dtype), shape((size,), dtype), shape((size,), bool))
+    inputs = [Origin.of(i, x.aval.ndim) for i, x in enumerate(closed.jaxpr.invars)]
+    return not any(x.across or x.placed for x in origins(closed.jaxpr, inputs))
 
 
 def _value(x: Any, n: int) -> Any:

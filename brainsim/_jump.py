@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ._flow import Origin, origins
 from ._population import Population, PopulationState
-from ._solver import dependence
 from ._typing import State
 from .ops._at_spikes import at_spikes
 
@@ -64,7 +64,7 @@ def _jumps(population: Population, y: State) -> tuple[list[Any], list[bool]]:
         *leaves
     )
     jaxpr = closed.jaxpr
-    constant = [not used for used in dependence(jaxpr, [{j} for j in range(len(leaves))])]
+    constant = [not x.on for x in origins(jaxpr, [Origin.of(j, 1) for j in range(len(leaves))])]
     spread = {eqn.outvars[0] for eqn in jaxpr.eqns if eqn.primitive.name == "broadcast_in_dim"
               and eqn.invars[0].aval.shape == ()}  # fmt: skip
     new: list[Any] = []

@@ -1,7 +1,8 @@
 """A population: n neurons and their receptors, as one hybrid system."""
 
 import functools as ft
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import diffrax
@@ -16,8 +17,10 @@ from ._compat import at_once, is_outermost
 from ._conform import check_models
 from ._domain import FINITE
 from ._dynamics import AbstractNeuron, AbstractNode, AbstractReceptor
+from ._flow import Structure, structure
+from ._propagator import propagator
 from ._quantity import shown
-from ._solver import Exact, ExponentialEuler, Prepared, structure
+from ._solver import AbstractBrownian, Exact, Prepared, chosen, objection
 from ._surrogate import AbstractCompactSurrogate
 from ._typing import Param, State, as_float, get, put, variables, whole_number, whole_up
 
@@ -173,27 +176,36 @@ class Population(AbstractNode):
     def prepare(self, solver, *, dt):
         y = self._rest()
         # One value for all: where parameters are alike, too, one propagator serves all neurons.
-        args = Flow(jnp.zeros((), jax.tree.leaves(y)[0].dtype), jnp.zeros((), bool))
-        field = lambda y: self.vector_field(0.0, y, args)
-        if solver is None:
-            affine = not self.noise and not any(structure(field, y)[1])
-            solver = Exact() if affine else ExponentialEuler()
+        zero, free = jnp.zeros((), jax.tree.leaves(y)[0].dtype), jnp.zeros((), bool)
+
+        def field(refractory: Array) -> Callable[..., Cell]:
+            return lambda y, t=zero, current=zero: self.vector_field(t, y, Flow(current, refractory))
+
+        flow = structure(field(free), y, zero, zero)
+        solver = chosen(flow) if solver is None else solver
+        if problem := objection(solver, flow):
+            raise ValueError(problem)
         if not isinstance(solver, Exact):
             return Prepared(_differentiable_both_ways(solver), None)
-        if self.noise:
-            raise ValueError(
-                "Exact integrates flows without noise; available: ExponentialEuler or a diffrax SDE solver"
-            )
-        propagator = lambda args: Prepared(solver, solver.init(diffrax.ODETerm(self.vector_field), 0.0, dt, y, args))
-        if not self._others_follow_held(structure(field, y)[0], y):
-            return propagator(args)
-        return _Switched(propagator(args), propagator(args._replace(refractory=jnp.ones((), bool))))
+        sigma = {i: jnp.broadcast_to(self.noise[name], (self.n,)) for i, name in self._noisy(y).items()}
+        prepared = lambda flow, refractory: Prepared(solver, propagator(flow, field(refractory), y, dt, sigma))
+        if flow.coupled and self.neuron.held:
+            return _Afresh(prepared(flow, free))
+        if not self._others_follow_held(flow, y):
+            return prepared(flow, free)
+        return _Switched(prepared(flow, free), prepared(structure(field(~free), y, zero, zero), ~free))
 
-    def _others_follow_held(self, depends: list[set[int]], y: Cell) -> bool:
+    def _noisy(self, y: Cell) -> dict[int, str]:
+        """The variables that have noise, by their numbers among the leaves of `y`."""
+        none = jax.tree.map(lambda _: "", y)
+        names = jax.tree.leaves(none._replace(neuron=put(none.neuron, **{x: x for x in self.noise})))
+        return {i: name for i, name in enumerate(names) if name}
+
+    def _others_follow_held(self, flow: Structure, y: Cell) -> bool:
         """Whether a variable that flows during refractoriness depends on one that is held meanwhile."""
         no = jax.tree.map(lambda _: False, y)
         held = jax.tree.leaves(no._replace(neuron=put(no.neuron, **dict.fromkeys(self.neuron.held, True))))
-        return any(held[j] for i, row in enumerate(depends) if not held[i] for j in row)
+        return any(held[j] for i, row in enumerate(flow.depends) if not held[i] for j in row)
 
     def step(self, k, dt, state, inputs, solver):
         refractory = state.refractory > 0
@@ -224,8 +236,10 @@ class Population(AbstractNode):
         current = inputs.get("current", jnp.zeros(self.n, dtype))
         terms = diffrax.ODETerm(lambda s, y, args: self.vector_field(Moment(k, dt, s), y, args))
         if self.noise:
-            kick = self._kick(k, dt, state)
-            terms = diffrax.MultiTerm(terms, diffrax.ControlTerm(self._volatility, lambda t0, t1: kick))
+            key = jax.random.fold_in(state.key, k)  # pyright: ignore[reportArgumentType] (noise has one)
+            noisy = tuple(self._noisy(before))
+            path = _Brownian(key=key, like=before, names=tuple(self.noise), noisy=noisy, dt=dt)
+            terms = diffrax.MultiTerm(terms, diffrax.ControlTerm(self._volatility, path))
         zero = jnp.zeros((), dtype)
         y = solver.step(terms, zero, zero + dt, before, Flow(current, refractory))
 
@@ -263,15 +277,44 @@ class Population(AbstractNode):
         sigma = {x: jnp.where(still(x), 0, jnp.broadcast_to(s, (self.n,))) for x, s in self.noise.items()}
         return lineax.DiagonalLinearOperator(zero._replace(neuron=put(zero.neuron, **sigma)))
 
-    def _kick(self, k: Any, dt: float, state: PopulationState) -> Cell:
-        """The Brownian increment of step k: a draw depends on the key, the variable, the neuron and the step only."""
-        neuron = jax.tree.map(jnp.zeros_like, state.neuron)
-        key = jax.random.fold_in(state.key, k)  # pyright: ignore[reportArgumentType] (noise has one)
-        for i, name in enumerate(self.noise):
+
+class _Brownian(AbstractBrownian):
+    """Brownian motion over one step: a draw depends on the key of the step, the variable and the neuron only."""
+
+    key: Array
+    like: Cell
+    names: tuple[str, ...] = eqx.field(static=True)
+    noisy: tuple[int, ...] = eqx.field(static=True)
+    dt: float = eqx.field(static=True)
+    t0: ClassVar[float] = 0.0
+    t1: ClassVar[float] = math.inf
+
+    def evaluate(self, t0, t1=None, left=True):
+        return self.draw(0, self.dt)
+
+    def draw(self, r, dt):
+        y = jax.tree.map(jnp.zeros_like, self.like)
+        neuron = y.neuron
+        for name in self.names:
+            key = jax.random.fold_in(self.key, variables(neuron).index(name))
             like = get(neuron, name)
-            draw = jax.random.normal(jax.random.fold_in(key, i), like.shape, like.dtype)
-            neuron = put(neuron, **{name: draw * jnp.sqrt(jnp.asarray(dt, like.dtype))})
-        return Cell(neuron, jax.tree.map(jnp.zeros_like, state.receptors))
+            normal = jax.random.normal(jax.random.fold_in(key, r) if r else key, like.shape, like.dtype)
+            neuron = put(neuron, **{name: normal * jnp.sqrt(jnp.asarray(dt, like.dtype))})
+        return Cell(neuron, y.receptors)
+
+
+class _Afresh(eqx.Module):
+    """An exact propagator of neurons that depend on one another; one for the rest if some of them are refractory."""
+
+    free: Prepared
+    holds: ClassVar[bool] = True
+
+    def step(self, terms: Any, t0: Any, t1: Any, y0: Cell, args: Flow) -> Cell:
+        solver = self.free.solver
+        state = jax.lax.cond(
+            jnp.any(args.refractory), lambda: solver.init(terms, t0, t1, y0, args), lambda: self.free.state
+        )
+        return solver.step(terms, t0, t1, y0, args, state, made_jump=False)[0]
 
 
 class _Switched(eqx.Module):

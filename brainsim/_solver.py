@@ -4,6 +4,7 @@ Any other diffrax solver can be used in their place. `ExponentialEuler` treats e
 `Exact` treats an affine flow exactly, by a propagator that is derived from the vector field once.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -11,9 +12,12 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import lineax
 from jaxtyping import Array, PyTree
 
+from ._flow import Structure, structure
 from ._numerics import exponential_step, phi1, phi1_times
+from ._propagator import MOST, AbstractPropagator, propagator
 from ._typing import State
 
 _successful = diffrax.RESULTS.successful
@@ -31,10 +35,12 @@ class ExponentialEuler(diffrax.AbstractItoSolver):
 
     The slopes a_i come from one `jax.jvp` of the vector field per variable, so nothing is written by hand. It is exact
     for a variable that is linear in itself while the others stand still, stable where that slope is negative however
-    stiff, and of order 1 otherwise. The equation of a variable may depend on that variable only elementwise.
+    stiff, and of order 1 otherwise. Where units depend on one another, a_i is a unit's own slope all the same, one
+    `jax.jvp` for each unit; so no more than 256 of them may.
 
     With additive noise (`diffrax.MultiTerm(ODETerm, ControlTerm)`) the increment is scaled so that an
-    Ornstein-Uhlenbeck process has its exact variance at any dt: dW sqrt(phi1(2 a_i dt)).
+    Ornstein-Uhlenbeck process has its exact variance at any dt: dW sqrt(phi1(2 a_i dt)). What noise in one variable
+    does to another one arrives a step late: variances and covariances then have an error of order 1 in dt.
 
     ```python
     >>> import brainsim as bs, diffrax, jax.numpy as jnp
@@ -68,7 +74,9 @@ class ExponentialEuler(diffrax.AbstractItoSolver):
         drift, noise = _drift_and_noise(terms)
         dt = drift.contr(t0, t1)
         leaves, tree = jax.tree.flatten(y0)
-        varies = structure(lambda y: drift.vf(t0, y, args), y0)[1]
+        flow = structure(lambda y: drift.vf(t0, y, args), y0)
+        if problem := self.objection(flow):
+            raise ValueError(problem)
         ends, slopes = [], []
         for i, leaf in enumerate(leaves):
 
@@ -76,8 +84,9 @@ class ExponentialEuler(diffrax.AbstractItoSolver):
                 y = tree.unflatten([*leaves[:i], x, *leaves[i + 1 :]])
                 return jax.tree.leaves(drift.vf(t0, y, args))[i]
 
-            f, a = jax.jvp(f_i, (leaf,), (jnp.ones_like(leaf),))
-            ends.append(exponential_step(leaf, a * dt, f * dt) if varies[i] else leaf + phi1_times(a * dt, f * dt))
+            f, a = (_own_slope if flow.coupled else _slope)(f_i, leaf)
+            step = exponential_step if flow.varies[i] else _plain_step
+            ends.append(step(leaf, a * dt, f * dt))
             slopes.append(a)
         if noise is not None:
             kicks = jax.tree.leaves(noise.vf_prod(t0, y0, args, noise.contr(t0, t1)))
@@ -85,18 +94,47 @@ class ExponentialEuler(diffrax.AbstractItoSolver):
         y1 = tree.unflatten(ends)
         return y1, None, dict(y0=y0, y1=y1), None, _successful
 
+    def objection(self, flow: Structure) -> str | None:
+        """Why it cannot integrate such a flow, if it cannot."""
+        if flow.coupled and flow.units > MOST:
+            return (f"ExponentialEuler needs the own slope of every unit, but {flow.units} units, more than {MOST}, "
+                    "depend on one another; use a solver of diffrax, say Heun()")  # fmt: skip
+        return None
 
-class Exact(diffrax.AbstractSolver):
+
+def _slope(f: Callable[[Array], Array], x: Array) -> tuple[Array, Array]:
+    """f(x) and its elementwise derivative."""
+    return jax.jvp(f, (x,), (jnp.ones_like(x),))
+
+
+def _own_slope(f: Callable[[Array], Array], x: Array) -> tuple[Array, Array]:
+    """f(x) and the diagonal of its Jacobian."""
+    basis = jnp.eye(x.size, dtype=x.dtype).reshape(x.size, *x.shape)
+    columns = jax.vmap(lambda e: jnp.vdot(e, jax.jvp(f, (x,), (e,))[1]))(basis)
+    return f(x), columns.reshape(x.shape)
+
+
+def _plain_step(y: Array, z: Array, x: Array) -> Array:
+    """y + x (exp(z) - 1) / z, for a z that stays as it is."""
+    return y + phi1_times(z, x)
+
+
+class Exact(diffrax.AbstractItoSolver):
     """The exact solution of an affine flow, dy/dt = A y + b, over a step in which b is constant.
 
         y(t + dt) = y + Q f(t, y),    Q = dt phi1(A dt) = ∫_0^dt exp(A s) ds
 
-    A is read off the vector field by `jax.jvp`, separately for every unit whose parameters differ, and Q is computed by
-    a matrix exponential; in `simulate` both happen once, outside the time loop. Leaky integrate-and-fire neurons with
-    current synapses are affine, whatever mixture of time constants they have (equal ones included), and so may be
-    a model of your own. The variables of one unit may depend on one another, units may not.
+    A is read off the vector field by `jax.jvp`, separately for every unit whose parameters differ, and Q is computed
+    in `simulate` once, outside the time loop. Leaky integrate-and-fire neurons with current synapses are affine,
+    whatever mixture of time constants they have (equal ones included), and so may be a model of your own. Units that
+    depend on one another have one A, a matrix over the variables of all of them, of which there may be 256.
 
-    **Raises:** `ValueError` if the flow is not affine, with the variable that is to blame.
+    Additive noise, dy = (A y + b) dt + sigma dW, is exact too: what it adds in a step is normal with covariance
+
+        ∫_0^dt exp(A s) sigma² exp(A s)ᵀ ds
+
+    **Raises:** `ValueError` if the flow is not affine, with the variable that is to blame. A may depend neither on the
+    state nor on the time or the input.
 
     ```python
     >>> import brainsim as bs
@@ -107,7 +145,8 @@ class Exact(diffrax.AbstractSolver):
 
     ```
 
-    Rotter & Diesmann (1999), Biological Cybernetics 81:381, doi:10.1007/s004220050570.
+    Rotter & Diesmann (1999), Biological Cybernetics 81:381, doi:10.1007/s004220050570; Gillespie (1996), Physical
+    Review E 54:2084, doi:10.1103/PhysRevE.54.2084 (noise).
     """
 
     term_structure: ClassVar = diffrax.AbstractTerm
@@ -116,104 +155,80 @@ class Exact(diffrax.AbstractSolver):
     def order(self, terms):
         return None
 
+    def strong_order(self, terms):
+        return None
+
     def init(self, terms, t0, t1, y0, args):
         drift, noise = _drift_and_noise(terms)
+        flow = structure(lambda y, t: drift.vf(t, y, args), y0, t0)
+        if problem := self.objection(flow):
+            raise ValueError(problem)
+        sigma = {}
         if noise is not None:
-            raise ValueError(
-                "Exact integrates flows without noise; available: ExponentialEuler or a diffrax SDE solver"
-            )
-        return _propagator(lambda y: drift.vf(t0, y, args), y0, drift.contr(t0, t1))
+            path, volatility = _brownian(noise, t0, y0, args)
+            sigma = {j: volatility[j] for j in path.noisy}
+        return propagator(flow, lambda y: drift.vf(t0, y, args), y0, drift.contr(t0, t1), sigma)
 
     def func(self, terms, t0, y0, args):
         return terms.vf(t0, y0, args)
 
-    def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
+    def step(self, terms, t0, t1, y0, args, solver_state: AbstractPropagator, made_jump):
+        drift, noise = _drift_and_noise(terms)
         leaves, tree = jax.tree.flatten(y0)
-        f = jax.tree.leaves(terms.vf(t0, y0, args))
-        y1 = tree.unflatten(
-            [y + sum(q * f[j] for j, q in row.items()) for y, row in zip(leaves, solver_state, strict=True)]
-        )
+        f = jax.tree.leaves(drift.vf(t0, y0, args))
+        if noise is None:
+            ends = solver_state(leaves, f, None, [])
+        else:
+            path, volatility = _brownian(noise, t0, y0, args)
+            draw = lambda r: jax.tree.leaves(path.draw(r, drift.contr(t0, t1)))
+            ends = solver_state(leaves, f, draw, volatility)
+        y1 = tree.unflatten(ends)
         return y1, None, dict(y0=y0, y1=y1), solver_state, _successful
 
+    def objection(self, flow: Structure) -> str | None:
+        """Why it cannot integrate such a flow, if it cannot."""
+        for name, cause in zip(flow.names, flow.varies, strict=True):
+            if cause:
+                return (f"Exact needs an affine flow, but the slope of {name!r} depends on {cause}; "
+                        "use ExponentialEuler")  # fmt: skip
+        if flow.coupled and flow.units * len(flow.names) > MOST:
+            return (f"Exact takes one matrix for all units if they depend on one another, up to {MOST} variables, "
+                    f"not {flow.units * len(flow.names)}; use a solver of diffrax, say Heun()")  # fmt: skip
+        return None
 
-def _propagator(f: Callable[[State], State], y: State, dt: Any) -> list[dict[int, Array]]:
-    """Q = dt phi1(A dt) for the affine `f`: row i maps column j to (n,) or, if all units agree, (1,) values."""
-    y = _one_unit_if_alike(f, y)
-    depends, varies = structure(f, y)
-    if any(varies):
-        bad = jax.tree_util.keystr(jax.tree_util.tree_leaves_with_path(y)[varies.index(True)][0])
+
+def _brownian(noise: diffrax.ControlTerm, t: Any, y: State, args: Any) -> tuple["AbstractBrownian", list[Array]]:
+    """The Brownian motion and the volatility of each variable."""
+    sigma: Any = noise.vf(t, y, args)
+    if not isinstance(noise.control, AbstractBrownian) or not isinstance(sigma, lineax.DiagonalLinearOperator):
         raise ValueError(
-            f"Exact needs an affine flow, but the slope of {bad!r} depends on the state; use ExponentialEuler"
+            "Exact needs noise of single variables, as that of a Population; available: ExponentialEuler or a "
+            "diffrax SDE solver"
         )
-    leaves, tree = jax.tree.flatten(y)
-    size = len(leaves)
-    if size == 0:
-        return []
-    flat = lambda *x: jax.tree.leaves(f(tree.unflatten(x)))
-    zero = [jnp.zeros_like(x) for x in leaves]
-    column = lambda j: jax.jvp(flat, leaves, [jnp.ones_like(x) if j == i else zero[i] for i, x in enumerate(leaves)])[1]
-    a = jnp.stack([jnp.stack(column(j), -1) for j in range(size)], -1)  # (units, size, size)
-    # exp([[A, 1], [0, 0]] dt) holds dt phi1(A dt) in its upper right block.
-    zeros, eye = jnp.zeros_like(a), jnp.broadcast_to(jnp.eye(size, dtype=a.dtype), a.shape)
-    block = jnp.concatenate([jnp.concatenate([a, eye], -1), jnp.concatenate([zeros, zeros], -1)], -2)
-    q = jax.vmap(jax.scipy.linalg.expm)(block * dt)[:, :size, size:]
-    return [{j: q[:, i, j] for j in sorted(_reach(i, depends))} for i in range(size)]
+    return noise.control, jax.tree.leaves(sigma.diagonal)
 
 
-def _one_unit_if_alike(f: Callable[[State], State], y: State) -> State:
-    """The first unit of `y` if no parameter of `f` tells units apart (its slope is then everyone's), else `y`."""
-    one = jax.tree.map(lambda x: x[:1], y)
-    try:
-        out = jax.eval_shape(f, one)
-    except (TypeError, ValueError):
-        return y
-    return one if all(x.shape == (1,) for x in jax.tree.leaves(out)) else y
+class AbstractBrownian(diffrax.AbstractPath):
+    """Brownian motion over one step. `Exact` asks for more of it than its increment: what it did in between.
 
-
-def _reach(i: int, depends: list[set[int]]) -> set[int]:
-    """The variables that i depends on, at first or second hand."""
-    seen, new = {i}, {i}
-    while new:
-        new = set().union(*(depends[j] for j in new)) - seen
-        seen |= new
-    return seen
-
-
-def structure(f: Callable[[State], State], y: State) -> tuple[list[set[int]], list[bool]]:
-    """Which variables each dy_i/dt depends on, and whether its slopes vary with the state (nowhere: `f` is affine).
-
-    Read off the program that computes the tangent of `f`, not sampled, so it is also right for traced parameters.
+    `noisy` has the numbers of the variables (as leaves of the state) that have noise.
     """
-    leaves, tree = jax.tree.flatten(y)
-    size = len(leaves)
 
-    def tangent(*primals_and_tangents):
-        flat = lambda *x: jax.tree.leaves(f(tree.unflatten(x)))
-        return jax.jvp(flat, primals_and_tangents[:size], primals_and_tangents[size:])[1]
+    noisy: eqx.AbstractVar[tuple[int, ...]]
 
-    shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in leaves]
-    closed = jax.make_jaxpr(tangent)(*shapes, *shapes)
-    outs = dependence(closed.jaxpr, [{i} for i in range(2 * size)])
-    return [{i - size for i in used if i >= size} for used in outs], [any(i < size for i in used) for used in outs]
+    @abstractmethod
+    def draw(self, r: int, dt: Any) -> State:
+        """Normal numbers of variance dt that are independent of all others; those for r = 0 are the increment."""
 
 
-def dependence(jaxpr: Any, inputs: list[set[int]]) -> list[set[int]]:
-    """The inputs that each output of a jaxpr depends on; looks inside calls, and takes other higher-order ops whole."""
-    env = dict(zip(jaxpr.invars, inputs, strict=True))
-    read = lambda atom: set() if hasattr(atom, "val") else env.get(atom, set())
-    for eqn in jaxpr.eqns:
-        used = [read(atom) for atom in eqn.invars]
-        inner = eqn.params.get("jaxpr") or eqn.params.get("call_jaxpr")
-        inner = getattr(inner, "jaxpr", inner)
-        if (
-            eqn.primitive.name in ("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call")
-            and inner is not None
-        ):
-            outs = dependence(inner, used)
-        else:
-            outs = [set().union(*used)] * len(eqn.outvars)
-        env.update(zip(eqn.outvars, outs, strict=True))
-    return [read(atom) for atom in jaxpr.outvars]
+def objection(solver: diffrax.AbstractSolver, flow: Structure) -> str | None:
+    """Why `solver` cannot integrate a flow; None if it can, as diffrax's solvers all can."""
+    return solver.objection(flow) if isinstance(solver, Exact | ExponentialEuler) else None
+
+
+def chosen(flow: Structure) -> diffrax.AbstractSolver:
+    """The best solver that can integrate a flow."""
+    return next(s for s in (Exact(), ExponentialEuler(), diffrax.Heun()) if objection(s, flow) is None)
 
 
 class Prepared(eqx.Module):

@@ -22,6 +22,8 @@ LAYERS = [
     ["_surrogate"],
     ["_dynamics"],
     ["_conform"],
+    ["_flow"],
+    ["_propagator"],
     ["_solver"],
     ["neurons"],
     ["synapses"],

@@ -275,10 +275,6 @@ BUILD_ERRORS = {
     ),
     "key": (lambda: bs.simulate(cells(noise=dict(v=1.0)), 1.0, 0.1), "needs a key"),
     "receptor": (lambda: bs.Population(1, bs.LIF(), dict(exc=3)), "receptor 'exc' must be a receptor"),
-    "exact noise": (
-        lambda: bs.simulate(cells(noise=dict(v=1.0)), 1.0, 0.1, solver=bs.Exact(), key=jax.random.key(0)),
-        "Exact integrates flows without noise",
-    ),
     "held": (
         lambda: bs.neuron(lambda t, y, p, i: y, guard=lambda y, p: y["x"], init=dict(x=0.0), params={}, held=("v",)),
         "held variable 'v' is not a state variable; available: x",

@@ -11,7 +11,6 @@ from jaxtyping import Array, Float, Int
 from .._dynamics import AbstractNeuron
 from .._numerics import phi1
 from .._population import Cell, Flow, Population
-from .._solver import Exact, ExponentialEuler, structure
 from .._typing import State, as_float, get, put
 from ..neurons import AbstractEscapeNeuron
 from ._terms import Terms
@@ -109,15 +108,6 @@ def _read(model: Any, recording: "Recording", bin: float | None) -> tuple[np.nda
     return counts > 0, per_bin
 
 
-def _solver(one: Population) -> diffrax.AbstractSolver:
-    """`Exact` for a flow that is affine in state and input together, so that its matrix holds whatever the stimulus."""
-    rest = Cell(one.neuron.init(1), {})
-    dtype = jax.tree.leaves(rest)[0].dtype
-    free = jnp.zeros(1, bool)
-    field = lambda y: (one.vector_field(0.0, y[0], Flow(y[1], free)), jnp.zeros_like(y[1]))
-    return ExponentialEuler() if any(structure(field, (rest, jnp.zeros(1, dtype)))[1]) else Exact()
-
-
 class _Track(NamedTuple):
     """A neuron along a history of spikes, and the steps for which it is still refractory."""
 
@@ -130,7 +120,7 @@ def _forced(
 ) -> Float[Array, " steps"]:
     """The log-hazard in every step, given the recorded spikes before the bin that the step is in."""
     dt, one = recording.dt, Population(1, model)
-    stepper = one.prepare(solver or _solver(one), dt=dt)
+    stepper = one.prepare(solver, dt=dt)
     terms = diffrax.ODETerm(one.vector_field)
 
     def flow(track: _Track, current: Array) -> tuple[_Track, Array]:

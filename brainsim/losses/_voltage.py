@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._dynamics import AbstractNeuron, AbstractNode
+from .._flow import structure
 from .._population import Cell, Flow, Population
 from .._simulate import simulate
-from .._solver import structure
 from .._typing import State, as_float, get, put, units, variables
 from ._terms import Terms
 
@@ -157,7 +157,7 @@ def _affine(one: Population) -> bool:
     """Whether the flow of a neuron is affine, so that it does not run away where the recording did not spike."""
     y = one._rest()
     still = Flow(jnp.zeros(1, get(y.neuron, "v").dtype), jnp.zeros(1, bool))
-    return not any(structure(lambda y: one.vector_field(0.0, y, still), y)[1])
+    return structure(lambda y: one.vector_field(0.0, y, still), y).affine
 
 
 class _State(NamedTuple):
