@@ -170,8 +170,7 @@ def _root(c: Float[Array, "m m *units"], order: np.ndarray) -> Float[Array, "m m
         pivot = jnp.take(x, k, axis=0)
         there = pivot > tiny * jnp.take(whole, k, axis=0)
         root = jnp.sqrt(jnp.where(there, pivot, 1))
-        used = jnp.broadcast_to(there, x.shape) & (rank >= jnp.take(rank, k, axis=0))
-        x = jnp.where(used, x / jnp.broadcast_to(root, x.shape), 0)
+        x = jnp.where(there[None] & (rank >= jnp.take(rank, k, axis=0)[None]), x / root[None], 0)
         return rest - x[:, None] * x[None], x
 
     return jnp.moveaxis(jax.lax.scan(column, c, jnp.asarray(order))[1], 0, 1)
