@@ -22,7 +22,7 @@ from ._record import Record, Result, Snapshot
 from ._start import started
 from ._together import Together, better_together, is_small, together
 from ._typing import as_float, number, whole
-from .inputs import AbstractInput
+from .inputs import AbstractInput, with_own_keys
 from .ops import carry_weights
 from .synapses import DelayedCSR, FanOut
 
@@ -342,7 +342,7 @@ def named_inputs(node: AbstractNode, inputs: Any, steps: int) -> dict[str, Any]:
             named[name] = value
         else:
             named[name] = _array_input(name, value, available[name], steps)
-    return named
+    return with_own_keys(named)
 
 
 def _array_input(name: str, value: Any, n: int, steps: int) -> Array:

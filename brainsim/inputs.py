@@ -1,12 +1,16 @@
 """Stimuli: what can be given as `inputs=` besides a number, an array or a function of time."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ._compat import is_traced
 from ._domain import below
 from ._typing import Param, check_key, param, static, whole_up
 from .ops import bernoulli_counts, poisson_counts
@@ -95,6 +99,29 @@ class AbstractProcess(AbstractInput):
         return self.weight * counts.astype(self.weight.dtype)
 
 
+def with_own_keys(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs by name; random ones that were given one key, with a key each.
+
+    The first of them, by name, keeps it, and the i-th after it has `fold_in(key, i)`: so in any program, whether or not
+    keys are traced in it.
+    """
+    own = dict(inputs)
+    earlier: list[tuple[Any, Any]] = []
+    for name in sorted(name for name, x in inputs.items() if isinstance(x, AbstractProcess)):
+        key = inputs[name].key
+        words = key if key.dtype == jnp.uint32 else jax.random.key_data(key)
+        words = words if is_traced(words) else np.asarray(words)
+        same = [(words == other).all() for kind, other in earlier if kind == (key.dtype, words.shape)]
+        earlier.append(((key.dtype, words.shape), words))
+        before = sum((jnp.asarray(x, jnp.int32) if is_traced(x) else int(x) for x in same), start=0)
+        if is_traced(before):
+            key = jnp.where(before > 0, jax.random.fold_in(key, before), key)
+        elif before:
+            key = jax.random.fold_in(key, before)
+        own[name] = eqx.tree_at(lambda x: x.key, inputs[name], key)
+    return own
+
+
 class Poisson(AbstractProcess):
     """Events of independent Poisson processes, one per neuron: `weight` times a Poisson number in every step.
 
@@ -105,7 +132,8 @@ class Poisson(AbstractProcess):
 
     - `rate`: Hz, a scalar or one value per neuron.
     - `weight`: of one event, in the unit of the receptor that it is given to.
-    - `key`: `jax.random.key(seed)`.
+    - `key`: `jax.random.key(seed)`. Inputs of a run that are given one key are independent all the same: the i-th after
+      the first, by name, draws as if its key was `jax.random.fold_in(key, i)`.
     - `start`, `stop`: there are events in steps that begin at or after `start` and before `stop`, ms; default always.
     - `gradient`: what the derivative of a count with respect to the rate is. A count is a random integer: by default
       `None`, the derivative is zero. With `"pathwise"` it is that of its mean, dt; so the mean input has its true

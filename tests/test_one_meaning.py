@@ -119,3 +119,24 @@ def test_axes_of_sweeps_have_the_numbers_given(values, expected, x32):
     else:
         found = bs.sweep(lambda x: x, x=values, progress=False).result.values
         assert found.tolist() == expected
+
+
+def test_inputs_with_one_key_are_independent(x32):
+    """In any program: keys in it or traced. The first of them draws what it draws alone."""
+    receptors = {name: bs.ExpCurrent(tau=0.01) for name in "abc"}
+    cells = bs.Population(50, bs.LIF(), receptors)
+    record = {name: f"{name}.i" for name in "abc"}
+
+    def run(key, other, names="abc"):
+        keys = dict(a=key, b=key, c=other)
+        inputs = {name: bs.Poisson(2000.0, key=keys[name]) for name in reversed(names)}
+        return jax.tree.map(jnp.round, bs.simulate(cells, 10.0, 0.1, inputs, record).records)
+
+    key = jax.random.key(3)
+    found = run(key, jax.random.key(3))
+    counts = np.stack([np.asarray(found[name]).ravel() for name in "abc"])
+    assert np.all(counts.mean(1) > 0.1) and np.all(np.abs(np.corrcoef(counts) - np.eye(3)) < 0.05)
+    for name, x in jax.jit(run)(key, jax.random.key(3)).items():
+        np.testing.assert_array_equal(x, found[name])
+    np.testing.assert_array_equal(run(key, key, "a")["a"], found["a"])
+    np.testing.assert_array_equal(run(key, jax.random.fold_in(key, 2), "ac")["c"], found["c"])
