@@ -26,12 +26,12 @@ def test_parts_are_kept_one_by_one(gpu, tmp_path, capsys):
     path = tmp_path / "out.json"
     report = gpu.Report(path, dry=False)
     found = lambda: json.loads(path.read_text())["parts"]
-    report.part("good", 10, lambda: gpu.run([sys.executable, "-c", "print('a'); print('{\"b\": 1}')"], 10))
+    report.part("good", 10, lambda s: gpu.run([sys.executable, "-c", "print('a'); print('{\"b\": 1}')"], s))
     assert found()["good"]["found"] == {"b": 1}
-    report.part("bad", 10, lambda: gpu.run([sys.executable, "-c", "print('why'); raise SystemExit(3)"], 10))
+    report.part("bad", 10, lambda s: gpu.run([sys.executable, "-c", "print('why'); raise SystemExit(3)"], s))
     assert not found()["bad"]["passed"] and found()["bad"]["error"] == "exit code 3\nwhy"
     report.end = time.monotonic()
-    report.part("late", 10, lambda: pytest.fail("there was no time"))
+    report.part("late", 10, lambda _: pytest.fail("there was no time"))
     assert found()["late"]["error"] == "no time was left" and list(found()) == ["good", "bad", "late"]
     assert report.close() == 1
     assert capsys.readouterr().out == "1 of 3 parts passed; not: bad, late\n"
