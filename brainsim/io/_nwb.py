@@ -7,7 +7,7 @@ import numpy as np
 
 from .._text import printable
 from ._clock import Clock, uniform
-from ._recording import Recording, RecordingError
+from ._recording import Recording, RecordingError, settle
 from ._sweeps import Sweep, Trace, choose_stimulus, choose_sweep, sweeps
 from ._units import CURRENT, STIMULUS, VOLTAGE, convert
 
@@ -97,6 +97,7 @@ def _trace(path: Path, trace: Trace, units: dict) -> tuple[tuple[np.ndarray, str
     values *= 1.0 if series.conversion is None else float(series.conversion)
     values += float(series.offset or 0.0)
     converted = convert(values, series.unit or "", units, what, out=values)
+    settle(converted[0])
     if series.timestamps is None:
         rate = float(series.rate)
         if not 0 < rate < np.inf:

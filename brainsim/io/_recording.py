@@ -188,7 +188,7 @@ def _samples(name: str, values, unit: str) -> np.ndarray | None:
     if values is None:
         return None
     try:
-        values = np.array(numbers(values, unit), dtype=np.float64)
+        values = values if _settled(values) else np.array(numbers(values, unit), dtype=np.float64)
     except (TypeError, ValueError) as e:
         raise RecordingError(f"{name} {e}") from None
     if values.ndim != 1:
@@ -201,6 +201,19 @@ def _samples(name: str, values, unit: str) -> np.ndarray | None:
             f"{name} has {bad.size} of {values.size} values that are not finite numbers; the first is "
             f"{values[bad[0]]} at index {bad[0]}"
         )
+    values.flags.writeable = False
+    return values
+
+
+def _settled(values) -> bool:
+    """Whether these are float64 that nobody can change, such as a reader hands over: they need no copy."""
+    return (
+        type(values) is np.ndarray and values.dtype == np.float64 and values.base is None and not values.flags.writeable
+    )
+
+
+def settle(values: np.ndarray) -> np.ndarray:
+    """Gives an array of one's own away, to a `Recording` that shall not copy it."""
     values.flags.writeable = False
     return values
 

@@ -10,7 +10,7 @@ from ._columns import Columns, listed
 from ._csv import read_csv
 from ._limits import regular
 from ._npz import read_npz
-from ._recording import Recording, RecordingError
+from ._recording import Recording, RecordingError, settle
 from ._units import EXAMPLE, UNITS_OF, Column, convert, parse_header
 
 _SCALARS = ("dt", "t0", "duration")
@@ -46,6 +46,7 @@ def to_recording(
     for role, column in chosen.items():
         if column is not None:
             values[role], units[role] = _convert(path, stored[column.header], column)
+            settle(values[role])
     if spikes is not None:
         values["spikes"] = read_spikes(spikes)
     given = {role: _scalar(path, values.get(role), notes, chosen[role], role) for role in _SCALARS}

@@ -117,9 +117,10 @@ def convert(
         more = f"; write it into the name, as in '{hint}'" if hint and not unit else ""
         raise RecordingError(f"{what}: {said}; known units here are {', '.join(allowed)}{more}")
     target, factor = allowed[unit]
-    values = np.asarray(values, float)
+    given, values = values, np.asarray(values, float)
     if factor == 1:
         return values, target
+    out = out if values is given else values
     # dividing by 1000 is correctly rounded, multiplying by 0.001 is not
     by = np.multiply if factor > 1 else np.divide
     return by(values, factor if factor > 1 else round(1 / factor), out=out), target
