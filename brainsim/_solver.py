@@ -4,6 +4,7 @@ Any other diffrax solver can be used in their place. `ExponentialEuler` treats e
 `Exact` treats an affine flow exactly, by a propagator that is derived from the vector field once.
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -36,7 +37,8 @@ class ExponentialEuler(diffrax.AbstractItoSolver):
     The slopes a_i come from one `jax.jvp` of the vector field per variable, so nothing is written by hand. It is exact
     for a variable that is linear in itself while the others stand still, stable where that slope is negative however
     stiff, and of order 1 otherwise. Where units depend on one another, a_i is a unit's own slope all the same, one
-    `jax.jvp` for each unit; so no more than 256 of them may.
+    `jax.jvp` for each unit; so no more than 256 of them may. Nothing grows by more than exp(29) in a step (exp(236) in
+    double precision): what runs past the peak of a spike stays finite, and so do its derivatives.
 
     With additive noise (`diffrax.MultiTerm(ODETerm, ControlTerm)`) the increment is scaled so that an
     Ornstein-Uhlenbeck process has its exact variance at any dt: dW sqrt(phi1(2 a_i dt)). What noise in one variable
@@ -77,7 +79,7 @@ class ExponentialEuler(diffrax.AbstractItoSolver):
         flow = structure(lambda y: drift.vf(t0, y, args), y0)
         if problem := self.objection(flow):
             raise ValueError(problem)
-        ends, slopes = [], []
+        ends, growths = [], []
         for i, leaf in enumerate(leaves):
 
             def f_i(x, i=i):
@@ -86,11 +88,14 @@ class ExponentialEuler(diffrax.AbstractItoSolver):
 
             f, a = (_own_slope if flow.coupled else _slope)(f_i, leaf)
             step = exponential_step if flow.varies[i] else _plain_step
-            ends.append(step(leaf, a * dt, f * dt))
-            slopes.append(a)
+            # Two thirds of the range are left for what the growth is multiplied with, in derivatives too: 0 times
+            # infinity is not 0.
+            most = math.log(float(jnp.finfo(leaf.dtype).max)) / 3
+            growths.append(jnp.minimum(a * dt, most))
+            ends.append(step(leaf, growths[-1], f * dt))
         if noise is not None:
             kicks = jax.tree.leaves(noise.vf_prod(t0, y0, args, noise.contr(t0, t1)))
-            ends = [y + jnp.sqrt(phi1(2 * a * dt)) * kick for y, a, kick in zip(ends, slopes, kicks, strict=True)]
+            ends = [y + jnp.sqrt(phi1(2 * z)) * kick for y, z, kick in zip(ends, growths, kicks, strict=True)]
         y1 = tree.unflatten(ends)
         return y1, None, dict(y0=y0, y1=y1), None, _successful
 
