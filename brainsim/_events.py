@@ -11,10 +11,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ._dynamics import AbstractNeuron
 from ._event_flow import EventFlow
+from ._flow import structure
 from ._hybrid import Now, Unit, over
 from ._population import Cell, Flow, Population
 from ._simulate import named_inputs
-from ._solver import structure
 from .inputs import AbstractInput, SpikeTrain
 
 
@@ -123,7 +123,7 @@ def _run(
 ) -> Events:
     n, resets = cell.n, cell.neuron.resets
     args = Flow(jnp.zeros((), end.dtype), jnp.zeros((), bool))
-    affine = not any(structure(lambda y: cell.vector_field(0.0, y, args), y)[1])
+    affine = structure(lambda y: cell.vector_field(0.0, y, args), y).affine
     diverges = resets and not affine  # an affine flow takes for ever
     each = lambda tree: jax.tree.map(lambda x: 0 if eqx.is_array(x) and x.ndim else None, tree)
     times = {name: x.times.astype(end.dtype) for name, x in trains.items()}
