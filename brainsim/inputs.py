@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ._compat import is_traced
+from ._compat import is_traced, scan
 from ._domain import below
 from ._typing import Param, check_key, param, static, whole_up
 from .ops import bernoulli_counts, poisson_counts
@@ -83,7 +83,7 @@ class AbstractProcess(AbstractInput):
             counts = jax.lax.stop_gradient(self.counts(k, mean, n))
             return total + self.log_probability(counts, jnp.broadcast_to(mean, (n,))), None
 
-        return jax.lax.scan(add, jnp.zeros(n, self.rate.dtype), first + jnp.arange(steps, dtype=jnp.int32))[0]
+        return scan(add, jnp.zeros(n, self.rate.dtype), first + jnp.arange(steps, dtype=jnp.int32))[0]
 
     def _mean(self, k: Array, dt: float) -> Array:
         """The expected number of events in step k."""

@@ -70,7 +70,7 @@ def _sum_of_rows(raster: Shaped[Array, "steps n"]) -> Float[Array, " n"]:
     """The sum over steps. XLA's own sum of whole numbers and truth values takes up to 20 times as long on a CPU."""
     dtype = jnp.result_type(float)
     add = lambda total, row: (total + row.astype(dtype), None)
-    loop = lambda x: jax.lax.scan(add, jnp.zeros(x.shape[1:], dtype), x)[0]
+    loop = lambda x: jax.lax.scan(add, jnp.zeros_like(x, dtype, shape=x.shape[1:]), x)[0]
     return jax.lax.platform_dependent(raster, cpu=loop, default=lambda x: x.sum(0, dtype=dtype))
 
 

@@ -216,3 +216,35 @@ def test_a_training_step(network, x64):
         out_specs=(P(), (P(), P("part")), P()),
     )
     assert_close(jax.jit(mapped)(params, *batch), expected, chaotic=True)
+
+
+def test_runs_that_are_not_differentiated(x64):
+    """They have operators of their own: populations that are alike are one, and lists of spikes grow in place."""
+    cells = dict.fromkeys("AB", bs.Population(300, bs.HHTraub(), dict(exc=bs.ExpConductance(tau=5.0, e_rev=0.0))))
+    row = lambda w: bs.CSR(w, np.arange(300)[::-1].copy(), np.arange(301), 300, 300)
+    wiring = [bs.Projection(*ends, row(w), delay=0.1) for ends, w in ((("A", "B.exc"), 50.0), (("B", "A.exc"), 40.0))]
+    net = bs.Network(cells, wiring)
+    record = dict(spikes=bs.Record(["A", "B"], events=2000))
+
+    def trial(current):
+        run = bs.simulate(net, 3.0, dt=0.1, inputs=dict(A=current), record=record)
+        return run.spikes["A"].steps, run.spikes["B"].neurons, run.state.node.populations["A"].neuron.v
+
+    currents = jnp.linspace(3000.0, 9000.0, 4)
+    expected = jax.jit(jax.vmap(trial))(currents)
+    assert jnp.any(expected[0] > 0)
+    assert_close(compiled(jax.vmap(trial), [P("part")], currents), expected, chaotic=True)
+    mapped = jax.shard_map(jax.vmap(trial), mesh=MESH(), in_specs=P("part"), out_specs=P("part"))
+    assert_close(jax.jit(mapped)(currents), expected, chaotic=True)
+
+
+def test_loops_under_shard_map(x64):
+    """What sums over time starts at zero on every device, and goes on with values that differ."""
+    raster = jnp.arange(12).reshape(6, 2) % 3 == 0
+    chance = lambda rate: bs.Poisson(rate[0], key=jax.random.key(0)).log_prob(5, dt=0.1, n=2)
+    for f, x in (
+        (lambda x: bs.rate(x.T, 0.1), raster.T),
+        (jax.grad(lambda rate: chance(rate).sum()), jnp.arange(1.0, 3)),
+    ):
+        mapped = jax.shard_map(f, mesh=MESH(), in_specs=P("part"), out_specs=P("part"))
+        assert_close(mapped(x), jnp.concatenate([f(part) for part in jnp.split(x, 2)]))

@@ -1,10 +1,10 @@
 """Every use of JAX API that is not public, in one place, so that a new JAX release is one folder's work.
 
-What a release of JAX lacks is replaced by something slower: nothing here raises for that reason.
+What a release of JAX lacks is replaced by something slower, and if there is nothing, one line says so.
 """
 
 from . import _version as _version
-from ._devices import alike as alike, as_carried as as_carried
+from ._devices import alike as alike, as_carried as as_carried, scan as scan
 from ._options import cpu_options as cpu_options, is_cuda as is_cuda
 from ._primitives import (
     Primitive as Primitive,

@@ -52,6 +52,12 @@ def as_carried(body: Callable[[PyTree], PyTree], start: PyTree) -> PyTree:
     return start
 
 
+def scan(body: Callable[[Any, Any], tuple[Any, Any]], start: PyTree, rows: PyTree) -> tuple[PyTree, PyTree]:
+    """`jax.lax.scan`, whatever devices what is carried and `rows` vary over."""
+    once = lambda carry: body(carry, jax.tree.map(lambda x: x[0], rows))[0]
+    return jax.lax.scan(body, as_carried(once, start), rows)
+
+
 # ---- the types of results
 
 
@@ -102,7 +108,7 @@ def split(
     over, and the sum is added to the operand of number `adds_to`, if there is one.
     """
     summed = set("".join(operands)) - set("".join(results))
-    wide = jax.config.jax_enable_x64  # for XLA partitions in threads of its own
+    wide = jnp.result_type(float) == jnp.float64  # for XLA partitions in threads of its own
 
     def partition(mesh: Any, arguments: Sequence[Any], result: Any) -> Any:
         outs = result if isinstance(result, list) else [result]

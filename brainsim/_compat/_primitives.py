@@ -8,11 +8,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import ShapedArray as ShapedArray
-from jax.extend.core import Primitive as Primitive
-from jax.interpreters import ad, batching, mlir, partial_eval, xla
 
 from ._devices import alike, invariant, is_spread, needing_devices, on_mesh, split
+
+try:
+    from jax.core import ShapedArray as ShapedArray
+    from jax.extend.core import Primitive as Primitive
+    from jax.interpreters import ad, batching, mlir, partial_eval
+except ImportError as e:  # nothing that is public has reverse mode with rules of one's own for each operand
+    raise ImportError(f"JAX {jax.__version__} is too new for this brainsim ({e}): pip install 'jax<0.13'") from e
 
 Zero = ad.Zero
 is_undefined_primal = ad.is_undefined_primal
@@ -68,7 +72,7 @@ def define_primitive(
     primitive.multiple_results = multiple_results
     primitive.bind = ft.partial(_bind, primitive)
     _definitions[primitive] = _Definition(abstract, reference, axes or _axes_elementwise, adds_to)
-    primitive.def_impl(ft.partial(xla.apply_primitive, primitive))
+    primitive.def_impl(_one_by_one(primitive))
     primitive.def_abstract_eval(ft.partial(_typed, primitive))
     ad.primitive_jvps[primitive] = jvp
     if transpose is not None:
@@ -83,6 +87,16 @@ def define_primitive(
 
 def _bind(primitive: Primitive, *operands: Any, **params: Any) -> Any:
     return Primitive.bind(primitive, *alike(operands), **params)
+
+
+def _one_by_one(primitive: Primitive) -> Callable[..., Any]:
+    """What computes it outside of a program: a program of its own."""
+    try:
+        from jax.interpreters.xla import apply_primitive
+
+        return ft.partial(apply_primitive, primitive)
+    except ImportError:
+        return lambda *operands, **params: jax.jit(ft.partial(primitive.bind, **params))(*operands)
 
 
 def _typed(primitive: Primitive, *avals: Any, **params: Any) -> Any:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from .._compat import scan
 from .._dynamics import AbstractNeuron
 from .._numerics import phi1
 from .._population import Cell, Flow, Population
@@ -151,4 +152,4 @@ def _forced(
     current = model.drive(as_float(recording.stimulus), dt)[:, None]
     first = np.arange(len(spikes)) % per_bin == 0
     track = _Track(model.init(1), jnp.zeros(1, jnp.int32))
-    return jax.lax.scan(step, (track, track), (current, jnp.asarray(spikes), jnp.asarray(first)))[1]
+    return scan(step, (track, track), (current, jnp.asarray(spikes), jnp.asarray(first)))[1]
