@@ -24,6 +24,8 @@ def magnitude(value: Any, unit: str) -> Any:
 
     **Raises:** `ValueError` if the quantity cannot be expressed in `unit`, to follow a name.
     """
+    if type(value) in (float, int):
+        return value
     if isinstance(value, list | tuple):
         return value if set(map(type, value)) <= {float, int} else [magnitude(x, unit) for x in value]
     unit = unit.replace("cm2", "cm**2")

@@ -54,12 +54,10 @@ def _as_float(value: Any, unit: str | None, domain: str | None) -> Array:
         raise ValueError(f"must be a number, got {value}")
     dtype, value = jnp.result_type(float), numbers(value, unit)
     try:
-        if any(map(is_traced, jax.tree.leaves(value))):
+        if any(map(is_traced, jax.tree.leaves(value) if isinstance(value, list | tuple) else (value,))):
             return jnp.asarray(value, dtype=dtype)
         with np.errstate(over="ignore"):  # what overflows is infinite, which the domain allows or not
-            value = np.asarray(value).astype(
-                dtype
-            )  # NumPy converts at once; JAX would compile a program for each shape
+            value = np.asarray(value).astype(dtype)  # NumPy converts at once; JAX compiles a program for each shape
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"must be a number or an array, got {shown(value)}") from None
     if domain is not None:
