@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 import equinox as eqx
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
+from ._quantity import shown
 from ._typing import Param, State
 
 S = TypeVar("S")
@@ -47,6 +48,11 @@ class AbstractNeuron(AbstractDynamics):
     surrogate: eqx.AbstractVar[Callable[[Array], Array]]
     held: eqx.AbstractVar[tuple[str, ...]]
     resets: eqx.AbstractVar[bool]
+
+    def __check_init__(self):
+        if not callable(self.surrogate) or isinstance(self.surrogate, type):
+            kind, given = type(self).__name__, shown(self.surrogate)
+            raise ValueError(f"{kind}: surrogate must be a function such as SuperSpike(), got {given}")
 
     @abstractmethod
     def guard(self, y: State) -> Float[Array, " n"]:

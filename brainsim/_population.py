@@ -79,7 +79,7 @@ class Population(AbstractNode):
     ```
     """
 
-    n: int = eqx.field(static=True, converter=lambda n: whole_number(n, "n of a population", least=1))
+    n: int = eqx.field(static=True, converter=lambda n: whole_number(n, "n of a population", least=1, most=2**31 - 1))
     neuron: AbstractNeuron
     receptors: dict[str, AbstractReceptor] = eqx.field(default_factory=dict, converter=lambda d: _named(d, "receptors"))
     initial: dict[str, Any] = eqx.field(default_factory=dict, converter=lambda d: _initial(_named(d, "initial")))

@@ -65,8 +65,8 @@ class Projection(eqx.Module):
     ```
     """
 
-    pre: str = eqx.field(static=True)
-    post: str = eqx.field(static=True)
+    pre: str = eqx.field(static=True, converter=lambda name: _name(name))
+    post: str = eqx.field(static=True, converter=lambda name: _name(name))
     connect: Any
     # Type checkers know no field whose converter makes something else of what goes in.
     delay: Any = eqx.field(static=True, default=None, converter=lambda delay: _as_delay(delay))
@@ -77,9 +77,6 @@ class Projection(eqx.Module):
     )
 
     def __check_init__(self):
-        if not (isinstance(self.pre, str) and isinstance(self.post, str)):
-            given = f"{shown(self.pre)} and {shown(self.post)}"
-            raise ValueError(f"a projection goes from 'population' to 'population.receptor', got {given}")
         name = f"projection {self.pre!r} to {self.post!r}"
         delayed = isinstance(self.connect, AbstractDelayed | DelayedRegenerated | Fused)
         if isinstance(self.delay, float) and not (self.delay > 0 and math.isfinite(self.delay)):
@@ -114,6 +111,12 @@ class Projection(eqx.Module):
         if isinstance(self.connect, AbstractDelayed | DelayedRegenerated):
             return self.connect.longest(dt=dt)
         return whole(self.delay, dt, f"the delay of projection {self.pre!r} to {self.post!r}")
+
+
+def _name(name: Any) -> str:
+    if isinstance(name, str):
+        return name
+    raise ValueError(f"a projection goes from 'population' to 'population.receptor', got {shown(name)}")
 
 
 def _as_delay(delay: Any) -> Any:

@@ -36,6 +36,12 @@ def _index(index: Any) -> tuple[int, ...] | tuple[bool, ...] | slice | None:
     raise ValueError(f"index of a record must be whole numbers, a mask or a slice, got {shown(index)}")
 
 
+def _what(what: Any) -> Any:
+    if eqx.is_array(what):
+        raise ValueError(f"a record is of populations, of a variable or of a function, got {shown(what)}")
+    return tuple(what) if isinstance(what, list) else what
+
+
 def _events(events: Any) -> int | None:
     return None if events is None else whole_number(events, "events of a record", least=1, most=2**31 - 2)
 
@@ -75,7 +81,7 @@ class Record(eqx.Module):
     ```
     """
 
-    what: Any = static(converter=lambda w: tuple(w) if isinstance(w, list) else w)
+    what: Any = static(converter=_what)
     every: int = static(1, converter=lambda n: whole_number(n, "every of a record, in steps,", least=1))
     index: tuple[int, ...] | tuple[bool, ...] | slice | None = static(None, converter=_index)
     dtype: Any = static(None, converter=_dtype)

@@ -90,15 +90,16 @@ def whole_number(value: Any, what: str, *, least: int | None = None, most: int |
 
     **Raises:** `ValueError` for anything else, and for numbers below `least` or above `most`.
     """
+    bound = "" if least is None else f", at least {least:,}"
     try:
         result = operator.index(_single(value, what))
-        if (least is None or result >= least) and (most is None or result <= most):
+        if most is not None and result > most:
+            bound = f", at most {most:,}"
+        elif least is None or result >= least:
             return result
     except (TypeError, ValueError):
         pass
-    bounds = [f"{word} {x:,}" for word, x in (("at least", least), ("at most", most)) if x is not None]
-    wanted = ", ".join(["a whole number", *([" and ".join(bounds)] if bounds else [])])
-    raise ValueError(f"{what} must be {wanted}, got {shown(value)}")
+    raise ValueError(f"{what} must be a whole number{bound}, got {shown(value)}")
 
 
 def _single(value: Any, what: str, unit: str | None = None) -> Any:

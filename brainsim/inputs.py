@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from ._compat import is_traced, scan
 from ._domain import below
+from ._quantity import shown
 from ._typing import Param, check_key, param, static, whole_up
 from .ops import bernoulli_counts, poisson_counts
 
@@ -22,6 +23,12 @@ class AbstractInput(eqx.Module):
     @abstractmethod
     def at(self, k: Int[Array, ""], dt: float, n: int) -> Float[Array, " n"]:
         """The value in step k, from k·dt to (k + 1)·dt, for each of `n` units."""
+
+
+def _gradient(value: Any) -> str | None:
+    if value is None or (isinstance(value, str) and value == "pathwise"):
+        return value
+    raise ValueError(f"gradient must be None or 'pathwise', got {shown(value)}")
 
 
 class AbstractProcess(AbstractInput):
@@ -35,8 +42,6 @@ class AbstractProcess(AbstractInput):
     gradient: eqx.AbstractVar[str | None]
 
     def __check_init__(self):
-        if self.gradient not in (None, "pathwise"):
-            raise ValueError(f"{type(self).__name__}: gradient must be None or 'pathwise', got {self.gradient!r}")
         check_key(self.key, f"{type(self).__name__}: key")
         below(self, "start", "stop", equal=True)
 
@@ -156,7 +161,7 @@ class Poisson(AbstractProcess):
     key: Array = eqx.field(kw_only=True)
     start: Param = param(0.0, unit="ms", doc="first time of an event", domain="[-inf, inf)")
     stop: Param = param(jnp.inf, unit="ms", doc="end of the events", domain="[-inf, inf]")
-    gradient: str | None = static(None)
+    gradient: str | None = static(None, converter=_gradient)
 
     def counts(self, k, mean, n):
         return poisson_counts(self.key, k, mean, n)
@@ -191,7 +196,7 @@ class Bernoulli(AbstractProcess):
     key: Array = eqx.field(kw_only=True)
     start: Param = param(0.0, unit="ms", doc="first time of an event", domain="[-inf, inf)")
     stop: Param = param(jnp.inf, unit="ms", doc="end of the events", domain="[-inf, inf]")
-    gradient: str | None = static(None)
+    gradient: str | None = static(None, converter=_gradient)
 
     def counts(self, k, mean, n):
         return bernoulli_counts(self.key, k, mean, n)

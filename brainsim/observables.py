@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
+from ._quantity import numbers, shown
 from ._spikes import Spikes, counts
-from ._typing import number
+from ._typing import number, whole_number
 
 
 def spike_times(spikes: ArrayLike | Spikes, dt: float | None = None, start: float = 0.0) -> list[np.ndarray]:
@@ -81,9 +82,13 @@ def _needed(dt: Any) -> float:
 
 
 def _raster(spikes: Any) -> Any:
-    if np.ndim(spikes) != 2:
-        raise ValueError(f"a raster has shape (steps, n), got shape {np.shape(spikes)}")
-    return spikes
+    try:
+        raster = spikes if hasattr(spikes, "dtype") else np.asarray(numbers(spikes))
+    except (TypeError, ValueError):
+        raster = np.zeros(())
+    if raster.ndim != 2 or jnp.dtype(raster.dtype).kind in "USOc":
+        raise ValueError(f"need a raster, of shape (steps, n), or spike times; got {shown(spikes)}")
+    return raster
 
 
 def cv_isi(
@@ -117,17 +122,24 @@ def cv_isi(
     if isinstance(spikes, list | tuple):
         if dt is not None and start is not None:
             raise ValueError("a list of spike times needs no dt; for a raster give one array, of shape (steps, n)")
-        times, start = [np.asarray(t) for t in spikes], dt if start is None else start
-        if wrong := [t.shape for t in times if t.ndim != 1]:
-            raise ValueError(f"a list holds the spike times of each neuron, arrays of one axis; got shape {wrong[0]}")
-    elif not isinstance(spikes, Spikes) and np.ndim(spikes) != 2:
-        raise ValueError(f"need a raster, of shape (steps, n), or a list with the spike times of each neuron; got an "
-                         f"array of shape {np.shape(spikes)}")  # fmt: skip
+        times, start = [_times(t) for t in spikes], dt if start is None else start
     else:
         times = spike_times(spikes, dt)  # pyright: ignore[reportArgumentType] (no list is left)
-    intervals = [np.diff(t[t >= (start or 0.0)]) for t in times]
+    first = 0.0 if start is None else number(start, "start", unit="ms")
+    minimum = whole_number(minimum, "minimum", least=1)
+    intervals = [np.diff(t[t >= first]) for t in times]
     values = [i.std() / i.mean() for i in intervals if len(i) >= minimum]
     return float(np.mean(values)) if values else float("nan")
+
+
+def _times(times: Any) -> np.ndarray:
+    try:
+        found = np.asarray(numbers(times, "ms"), float)
+    except (TypeError, ValueError):
+        found = np.zeros(())
+    if found.ndim != 1:
+        raise ValueError(f"a list holds the spike times of each neuron, arrays of one axis; got {shown(times)}")
+    return found
 
 
 def bits_per_spike(probability: ArrayLike, fired: ArrayLike, baseline: float) -> float:

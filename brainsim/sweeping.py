@@ -14,7 +14,7 @@ from jaxtyping import Array
 from ._carried import carried
 from ._points import evaluate
 from ._progress import Progress
-from ._quantity import numbers
+from ._quantity import numbers, shown
 from ._resumable import asked_for, check_free
 
 if TYPE_CHECKING:
@@ -46,11 +46,16 @@ class Axis:
     doc: str = ""
 
     def __post_init__(self):
+        for name in ("unit", "doc"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"the {name} of an axis must be text, got {shown(getattr(self, name))}")
         if not isinstance(self.values, jax.Array):  # which may be random keys
             try:
-                object.__setattr__(self, "values", numbers(self.values, self.unit))
+                object.__setattr__(self, "values", np.asarray(numbers(self.values, self.unit)))
             except ValueError as e:
-                raise ValueError(f"the values of an axis {e}") from None
+                said = str(e)
+                why = said if said.startswith("must") else f"must have rows of one length, got {shown(self.values)}"
+                raise ValueError(f"the values of an axis {why}") from None
 
 
 def sweep(

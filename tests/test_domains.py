@@ -154,7 +154,7 @@ ACROSS = [
     (lambda: bs.Projection("E", "E.exc", bs.OneToOne(), [1.0, -1.0]), "delays must be finite and at least 0.1 ms"),
     (lambda: bs.Projection(0, "E.exc", bs.OneToOne(), 1.0), "goes from 'population' to 'population.receptor', got 0"),
     (lambda: bs.rate(np.ones((3, 2)), dt=0.0), "dt must be positive and finite, got 0 ms"),
-    (lambda: bs.rate(np.ones(3), dt=0.1), r"a raster has shape \(steps, n\), got shape \(3,\)"),
+    (lambda: bs.rate(np.ones(3), dt=0.1), r"need a raster, of shape \(steps, n\)"),
     (lambda: bs.spike_times(np.ones((3, 2)), dt=math.nan), "dt must be positive and finite, got nan ms"),
 ]
 

@@ -58,7 +58,7 @@ REFUSED = {
     ),
     "seed": (
         lambda: bs.Regenerated(1.0, np.zeros(3, np.uint32), np.zeros(0, np.uint32), built(PROCEDURAL).pattern),
-        r"seed and table must be uint32\[2\] and uint32\[m\], got uint32\[3\] and uint32\[0\]",
+        r"seed and table must have shapes \[2\] and \[m\], got \[3\] and \[0\]",
     ),
 }
 PROCEDURAL = bs.Procedural(bs.FixedOutDegree(1))

@@ -453,7 +453,7 @@ FAN_OUT = bs.ops.fan_out_matvec
         (lambda: bs.Procedural(bs.FixedOutDegree(2, weight=bs.Normal(1.0, 1.0, low=0.0))), "a truncated normal is not"),
         (lambda: bs.Procedural(bs.FixedOutDegree(2, weight=bs.Normal(1.0, -1.0))), "sd must be at least 0"),
         (lambda: bs.Procedural(bs.FixedOutDegree(2, weight=lambda rng, n: rng.random(n))), "not a function"),
-        (lambda: bs.Procedural(bs.FixedOutDegree(2, weight=[1.0, 2.0])), "single finite numbers"),
+        (lambda: bs.Procedural(bs.FixedOutDegree(2, weight=[1.0, 2.0])), "the weight has shape"),
         (lambda: bs.Procedural(bs.FixedOutDegree(2, weight=np.nan)), "weights must be finite, number 0 is nan"),
         (lambda: build(bs.FixedOutDegree(5), 3, 4), "k is 5, but there are only 4 neurons to choose from; multapses="),
         (lambda: build(bs.FixedInDegree(2, multapses=True, autapses=False), 3, 3, same=True), "leave out autapses"),

@@ -153,7 +153,7 @@ def test_populations_split_over_two_devices(name, traced, x64):
         spec = [("neurons" if [i] == axis else None) for i in range(x.ndim)]
         return jax.device_put(x, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*spec)))
 
-    state = jax.tree.map(place, started(net, DT, None, jax.random.key(1)))
+    state = jax.tree.map(place, started(net, DT, 1, None, jax.random.key(1)))
     assert len(state.node.populations["E"].neuron.v.devices()) == 2
     go = lambda state: run(net, inputs, state)
     assert_same((jax.jit(go) if traced else go)(state), twin)
@@ -161,7 +161,7 @@ def test_populations_split_over_two_devices(name, traced, x64):
 
 def groups(net, solver=None, inputs=None):
     inputs = named_inputs(net, inputs or {}, 10)
-    return together(net, started(net, DT, None, jax.random.key(0)).node, solver, inputs)(net)
+    return together(net, started(net, DT, 1, None, jax.random.key(0)).node, solver, inputs)(net)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

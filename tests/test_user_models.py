@@ -53,7 +53,7 @@ FUNCTIONS = {
     "params": (dict(params=[10.0]), r"params must be a dict from names to numbers, got \[10.0\]"),
     "parameter": (dict(params=dict(tau="10 ms")), r"params\['tau'\] must be a number or an array, got '10 ms'"),
     "init": (dict(init=dict(v=np.nan, w=0.0)), r"init\['v'\] must be finite, got nan"),
-    "surrogate": (dict(surrogate=bs.SuperSpike), "FunctionalNeuron: surrogate must return"),
+    "surrogate": (dict(surrogate=bs.SuperSpike), "FunctionalNeuron: surrogate must be a function such as"),
     "t_ref": (dict(t_ref=-1.0), "FunctionalNeuron: t_ref must be at least 0, got -1 ms"),
 }
 

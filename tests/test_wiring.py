@@ -267,7 +267,7 @@ def wrong(x) -> Any:
         (lambda: built(bs.FixedTotalNumber(7, multapses=False, autapses=False), 3, 3, same=True), "only 6 pairs"),
         (lambda: built(bs.OneToOne(), 3, 4), "must have one size, they have 3 and 4 neurons"),
         (lambda: built(bs.OneToOne([1.0, 2.0]), 3, 3), r"shape \[2\], expected a number, 3 numbers, or a function"),
-        (lambda: built(bs.FixedProbability(0.5, weight=[1.0]), 3, 3), r"shape \[1\], expected a number, or a function"),
+        (lambda: built(bs.FixedProbability(0.5, weight=[1.0]), 3, 3), r"shape \[1\], expected a number or a function"),
         (lambda: built(bs.FixedProbability(0.5, weight=np.nan), 3, 3), "weights must be finite"),
         (lambda: built(bs.FixedOutDegree(2, lambda rng, n: 1.0), 3, 3), r"returned shape \[\], expected \[6\]"),
         (lambda: bs.FromArrays([0, 1], [0]), r"shapes \[2\] and \[1\], expected lists of one length"),

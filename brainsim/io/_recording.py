@@ -5,7 +5,7 @@ from typing import Any, Self, final
 
 import numpy as np
 
-from .._quantity import numbers
+from .._quantity import numbers, shown
 from .._text import printable
 from .._typing import number
 
@@ -71,6 +71,9 @@ class Recording:
     source: str = ""
 
     def __post_init__(self):
+        for name in ("stimulus_unit", "stimulus_name", "source"):
+            if not isinstance(getattr(self, name), str):
+                raise RecordingError(f"{name} must be text, got {shown(getattr(self, name))}")
         dt = _number("dt", self.dt)
         if not dt > 0:
             raise RecordingError(f"dt must be positive; got {dt:g} ms")

@@ -100,6 +100,8 @@ def neuron(
             raise ValueError(f"{what} must be a function, got {shown(given)}")
     if held is None:
         held = ("v",) if "v" in init else ()
+    if not isinstance(held, tuple | list) or not all(isinstance(name, str) for name in held):
+        raise ValueError(f"held must be a tuple of names of variables, got {shown(held)}")
     if missing := [name for name in held if name not in init]:
         raise ValueError(f"held variable {missing[0]!r} is not a state variable; available: {', '.join(init)}")
     model = FunctionalNeuron(  # pyright: ignore[reportCallIssue] (`resets` is a property, not a field)

@@ -63,8 +63,8 @@ def as_weight(kind: str, weight: Any, *shapes: tuple[int, ...]) -> Array:
 
 
 def as_sizes(kind: str, *sizes: Any) -> tuple[int, ...]:
-    """Numbers of neurons."""
-    return tuple(whole_number(n, f"{kind}: a number of neurons", least=0) for n in sizes)
+    """Numbers of neurons, which 32 bits can count."""
+    return tuple(whole_number(n, f"{kind}: a number of neurons", least=0, most=2**31 - 1) for n in sizes)
 
 
 def _check_spikes(connectivity: AbstractConnectivity, spikes: Array) -> None:

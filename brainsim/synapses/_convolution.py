@@ -106,7 +106,8 @@ class Convolution(AbstractConnectivity):
 def _pair(name: str, value: Any, *, least: int) -> tuple[int, int]:
     try:
         y, x = (value, value) if np.ndim(value) == 0 else value
-        return whole_number(y, name, least=least), whole_number(x, name, least=least)
+        most = 2**31 - 1
+        return whole_number(y, name, least=least, most=most), whole_number(x, name, least=least, most=most)
     except (TypeError, ValueError):
         wanted = f"one or two whole numbers, at least {least}"
         raise ValueError(f"Convolution: {name} must be {wanted}, got {shown(value)}") from None

@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt32
@@ -14,6 +15,7 @@ from jaxtyping import Array, Float, UInt32
 from .. import ops
 from .._compat import is_traced
 from .._dynamics import AbstractConnectivity, AbstractRule
+from .._quantity import shown
 from . import _draw
 from ._connectivity import as_weight
 from ._distributions import Normal, Uniform
@@ -56,15 +58,16 @@ class Regenerated(AbstractConnectivity):
     pattern: ops.ProceduralPattern = eqx.field(static=True)
 
     def __init__(self, weight: Any, seed: Any, table: Any, pattern: ops.ProceduralPattern):
+        if not isinstance(pattern, ops.ProceduralPattern):
+            raise ValueError(f"Regenerated: pattern must be an ops.ProceduralPattern, got {shown(pattern)}")
         self.weight, self.pattern = _checked_weight(weight), pattern.checked()
+        for name, words in (("seed", seed), ("table", table)):
+            if not (isinstance(words, np.ndarray | jax.Array) and words.dtype == np.uint32):
+                raise ValueError(f"Regenerated: {name} must be an array of uint32, got {shown(words)}")
         self.seed, self.table = jnp.asarray(seed), jnp.asarray(table)
-        if (
-            self.seed.shape != (2,)
-            or self.table.ndim != 1
-            or {self.seed.dtype, self.table.dtype} != {jnp.dtype("uint32")}
-        ):
-            got = " and ".join(f"{x.dtype.name}{list(x.shape)}" for x in (self.seed, self.table))
-            raise ValueError(f"Regenerated: seed and table must be uint32[2] and uint32[m], got {got}")
+        if self.seed.shape != (2,) or self.table.ndim != 1:
+            got = f"{list(self.seed.shape)} and {list(self.table.shape)}"
+            raise ValueError(f"Regenerated: seed and table must have shapes [2] and [m], got {got}")
 
     @property
     def n_pre(self) -> int:

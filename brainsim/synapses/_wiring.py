@@ -34,13 +34,19 @@ Weight: TypeAlias = ArrayLike | Sequence[float] | Callable[[np.random.Generator,
 """One weight for all synapses, or a function of a NumPy generator and a size that draws one for each."""
 
 
-def rule_weight(rule: str, weight: Any) -> Any:
-    """A weight as a rule keeps it: a function as it is, numbers as a finite array."""
-    return weight if callable(weight) else as_weight(rule, weight)
+def rule_weight(rule: str, weight: Any, *, lists: bool = False) -> Any:
+    """A weight as a rule keeps it: a function as it is, a number as a finite array; a list only where it says so."""
+    if callable(weight):
+        return weight
+    weight = as_weight(rule, weight)
+    if weight.ndim > lists:
+        raise ValueError(f"{rule}: the weight has shape {list(weight.shape)}, expected a number"
+                         f"{', a list' * lists} or a function weight(rng, size)")  # fmt: skip
+    return weight
 
 
-def _drawn(rule: str, weight: Any, key: jax.Array, size: int, *, per: str = "") -> Any:
-    """The weights of `size` synapses: a scalar, or an array [size]. `per` says which arrays the rule takes, if any."""
+def _drawn(rule: str, weight: Any, key: jax.Array, size: int) -> Any:
+    """The weights of `size` synapses: a scalar, or an array [size]."""
     if callable(weight):
         rng = np.random.Generator(np.random.Philox(_draw.seed_of(key).spawn(1)[0]))
         try:
@@ -50,8 +56,8 @@ def _drawn(rule: str, weight: Any, key: jax.Array, size: int, *, per: str = "") 
         if drawn.shape != (size,):
             raise ValueError(f"{rule}: weight(rng, {size}) returned shape {list(drawn.shape)}, expected [{size}]")
         return drawn
-    if weight.ndim and not (per and weight.shape == (size,)):
-        expected = f"a number, {per}or a function weight(rng, size)"
+    if weight.shape not in ((), (size,)):
+        expected = f"a number, {size} numbers, or a function weight(rng, size)"
         raise ValueError(f"{rule}: the weight has shape {list(weight.shape)}, expected {expected}")
     return weight
 
@@ -212,13 +218,13 @@ class FromArrays(AbstractRule):
             raise ValueError(f"FromArrays: pre and post have shapes {shapes}, expected lists of one length")
         check_range("FromArrays: pre", self.pre)
         check_range("FromArrays: post", self.post)
-        self.weight = given = rule_weight("FromArrays", weight)
+        self.weight = given = rule_weight("FromArrays", weight, lists=True)
         if not callable(given) and given.shape not in ((), self.pre.shape):
             expected = f"a number, {self.pre.size} numbers, or a function weight(rng, size)"
             raise ValueError(f"FromArrays: the weight has shape {list(given.shape)}, expected {expected}")
 
     def build(self, key, n_pre, n_post, *, same):
-        weight = _drawn("FromArrays", self.weight, key, self.pre.size, per=f"{self.pre.size} numbers, ")
+        weight = _drawn("FromArrays", self.weight, key, self.pre.size)
         return CSR.from_coo(self.pre, self.post, weight, n_pre, n_post)
 
 
@@ -240,12 +246,12 @@ class OneToOne(AbstractRule):
     weight: Weight
 
     def __init__(self, weight: Weight = 1.0):
-        self.weight = rule_weight("OneToOne", weight)
+        self.weight = rule_weight("OneToOne", weight, lists=True)
 
     def build(self, key, n_pre, n_post, *, same):
         if n_pre != n_post:
             raise ValueError(f"OneToOne: the populations must have one size, they have {n_pre} and {n_post} neurons")
-        return Diagonal(_drawn("OneToOne", self.weight, key, n_pre, per=f"{n_pre} numbers, "), n_pre)
+        return Diagonal(_drawn("OneToOne", self.weight, key, n_pre), n_pre)
 
 
 class AllToAll(AbstractRule):
