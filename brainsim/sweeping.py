@@ -51,7 +51,8 @@ class Axis:
                 raise ValueError(f"the {name} of an axis must be text, got {shown(getattr(self, name))}")
         if not isinstance(self.values, jax.Array):  # which may be random keys
             try:
-                object.__setattr__(self, "values", np.asarray(numbers(self.values, self.unit)))
+                object.__setattr__(self, "values", numbers(self.values, self.unit))
+                np.asarray(self.values)
             except ValueError as e:
                 said = str(e)
                 why = said if said.startswith("must") else f"must have rows of one length, got {shown(self.values)}"
