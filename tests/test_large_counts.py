@@ -52,6 +52,9 @@ def test_what_is_no_mean_is_refused(mean):
         bs.ops.poisson_counts(jax.random.key(0), 0, mean, 3)
     with pytest.raises(ValueError, match=r"bernoulli_counts: the probability is .*, expected 0 or more"):
         bs.ops.bernoulli_counts(jax.random.key(0), 0, -np.abs(mean), 3)
+    constant = jnp.asarray(mean, float)
+    with pytest.raises(ValueError, match="expected 0 to"):  # also where the step is traced
+        jax.jit(lambda step: bs.ops.poisson_counts(jax.random.key(0), step, constant, 3))(1)
     assert np.isnan(jax.jit(lambda m: bs.ops.poisson_counts(jax.random.key(0), 0, m, 3))(mean)).any()
 
 

@@ -75,7 +75,8 @@ def _counts(key: Array, step: Int[Array, ""], mean: ArrayLike, n: int, process: 
     if mean.shape not in ((), (n,)):
         raise ValueError(f"{process}_counts: the mean has shape {list(mean.shape)}, expected [] or [{n}]")
     if not _compat.is_traced(mean) and mean.size:
-        low, high, most = float(mean.min()), float(mean.max()), _MOST if process == "poisson" else np.inf
+        values = np.asarray(mean)  # numbers, also while something else is being traced
+        low, high, most = float(values.min()), float(values.max()), _MOST if process == "poisson" else np.inf
         if not 0 <= low <= high <= most:  # NaN is not
             what, expected = ("mean", "0 to 2^53") if process == "poisson" else ("probability", "0 or more")
             found = f"{low:g}" if low == high else f"from {low:g} to {high:g}"
