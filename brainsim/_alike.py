@@ -71,12 +71,12 @@ def _kind(population: Population, receiving: set[str]) -> Any:
     """
     leaves, tree = jax.tree.flatten((population.neuron, population.receptors))
     keys = any(jnp.issubdtype(x.dtype, jax.dtypes.extended) for x in leaves if eqx.is_array(x))
-    if population.noise or keys or not _elementwise(population):
+    if population.noise or keys or not independent(population):
         return None
     return tree, receiving, [_value(x, population.n) for x in leaves]
 
 
-def _elementwise(population: Population) -> bool:
+def independent(population: Population) -> bool:
     """Whether no neuron has anything to do with another one, as the program of the population's equations says."""
     return _remembered(_independent, (population.neuron, population.receptors), population.n)
 

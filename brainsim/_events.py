@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ._alike import independent
 from ._dynamics import AbstractNeuron
 from ._event_flow import EventFlow
 from ._flow import structure
@@ -72,7 +73,8 @@ def simulate_events(
 
     **Returns:** `Events`.
 
-    **Raises:** `ValueError` for noise, a duration or `max_spikes` that are not positive, unknown names.
+    **Raises:** `ValueError` for noise, neurons that may depend on one another, a duration or `max_spikes` that are not
+    positive, unknown names.
 
     ```python
     >>> import brainsim as bs
@@ -86,6 +88,9 @@ def simulate_events(
     population = cell if isinstance(cell, Population) else Population(1, cell)
     if population.noise:
         raise ValueError("exact events need a flow without noise; use simulate")
+    if population.n > 1 and not independent(population):
+        raise ValueError("exact events take neurons one by one: what differs between them must be a parameter, and none "
+                         "may depend on another; simulate runs others")  # fmt: skip
     if not duration > 0:
         raise ValueError(f"the duration must be positive, got {duration} ms")
     if isinstance(max_spikes, bool) or not isinstance(max_spikes, int) or max_spikes < 1:
@@ -134,12 +139,7 @@ def _run(
         """One neuron does not wait for another: none has anything to do with the others."""
         neuron, receptors, weights, steady = parts
         own = (lambda t: jnp.broadcast_to(jnp.asarray(current(t)), (n,))[i][None]) if callable(current) else steady
-        try:
-            alone = Population(1, neuron, receptors)
-        except ValueError as e:
-            one_by_one = "exact events take neurons one by one: what differs between them must be a parameter"
-            raise ValueError(f"{one_by_one}, but {e}") from None
-        return Unit(alone, own, times, weights, diverges).passage(now, end, flow)
+        return Unit(Population(1, neuron, receptors), own, times, weights, diverges).passage(now, end, flow)
 
     def body(now: Now, _: None) -> tuple[Now, None]:
         ended = over(now, end)

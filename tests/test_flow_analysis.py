@@ -13,7 +13,7 @@ from programs import apart
 from tolerances import assert_close
 
 import brainsim as bs
-from brainsim._alike import _elementwise
+from brainsim._alike import independent
 from brainsim._flow import structure
 
 N = 4
@@ -108,7 +108,7 @@ def cell(f, start=(1.0, 0.0, 0.5, 0.2)):
 @pytest.mark.parametrize("name", MIXING)
 def test_whatever_is_not_known_to_be_elementwise_couples(name, x64):
     assert analysed(MIXING[name]).coupled
-    assert not _elementwise(bs.Population(N, cell(MIXING[name])))
+    assert not independent(bs.Population(N, cell(MIXING[name])))
 
 
 @pytest.mark.parametrize("name", APART)
@@ -145,7 +145,7 @@ def test_models_of_the_package_are_of_independent_units(name, x32):
     neuron, affine = NEURONS[name]
     each = jax.tree.map(lambda x: jnp.full(3, x) if eqx.is_inexact_array(x) and x.ndim == 0 else x, neuron)
     for model, n in ((neuron, 3), (neuron, 1), (each, 3)):
-        assert _elementwise(bs.Population(n, model, {k: r for k, (r, _) in RECEPTORS.items()}))
+        assert independent(bs.Population(n, model, {k: r for k, (r, _) in RECEPTORS.items()}))
     for linear in (True, False):
         receptors = {k: r for k, (r, is_linear) in RECEPTORS.items() if is_linear or not linear}
         prepared = bs.Population(3, neuron, receptors).prepare(None, dt=0.1)
