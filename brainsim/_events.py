@@ -89,8 +89,8 @@ def simulate_events(
     if population.noise:
         raise ValueError("exact events need a flow without noise; use simulate")
     if population.n > 1 and not independent(population):
-        raise ValueError("exact events take neurons one by one: what differs between them must be a parameter, and none "
-                         "may depend on another; simulate runs others")  # fmt: skip
+        raise ValueError("exact events take neurons one by one: what differs between them must be a parameter, and "
+                         "none may depend on another; simulate runs others")  # fmt: skip
     if not duration > 0:
         raise ValueError(f"the duration must be positive, got {duration} ms")
     if isinstance(max_spikes, bool) or not isinstance(max_spikes, int) or max_spikes < 1:
