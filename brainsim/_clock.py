@@ -57,6 +57,20 @@ def _time(k: Shaped[Array, "..."], dt: float) -> Float[Array, "..."]:
     return n / jnp.maximum(-n, bottom)
 
 
+def first_step(time: Any, dt: float) -> Any:
+    """The number of the first step that does not begin before `time`, in ms: at most `LAST`.
+
+    A time that is a multiple of dt, but for the rounding of the precision that it has, is that multiple. The numbers
+    are a NumPy array, if the time is not traced.
+    """
+    xp: Any = jnp if is_traced(time) else np
+    digits = float(jnp.finfo(time.dtype).eps)
+    with jax.enable_x64(True):
+        steps = xp.asarray(jax.lax.stop_gradient(time) if is_traced(time) else time).astype(np.float64) / dt
+        steps = xp.ceil(steps - xp.minimum(1e-3 + digits * xp.abs(steps), 0.5))
+        return xp.clip(steps, 0, LAST).astype(np.uint32)
+
+
 class Moment(NamedTuple):
     """The time `s` ms after the beginning of step `k`. As a solver has it: it begins every step at s = 0."""
 

@@ -131,13 +131,14 @@ def _run(
     affine = structure(lambda y: cell.vector_field(0.0, y, args), y).affine
     diverges = resets and not affine  # an affine flow takes for ever
     each = lambda tree: jax.tree.map(lambda x: 0 if eqx.is_array(x) and x.ndim else None, tree)
-    times = {name: x.times.astype(end.dtype) for name, x in trains.items()}
+    arriving = {name: jnp.atleast_1d(x.times.astype(end.dtype)) for name, x in trains.items()}
+    times = {name: jnp.broadcast_to(x, (n, x.shape[-1])) for name, x in arriving.items()}
     weights = {name: x.weight.astype(end.dtype) for name, x in trains.items()}
-    parts = cell.neuron, cell.receptors, weights, None if callable(current) else current
+    parts = cell.neuron, cell.receptors, times, weights, None if callable(current) else current
 
     def advance(i: Array, parts: Any, now: Now) -> Now:
         """One neuron does not wait for another: none has anything to do with the others."""
-        neuron, receptors, weights, steady = parts
+        neuron, receptors, times, weights, steady = parts
         own = (lambda t: jnp.broadcast_to(jnp.asarray(current(t)), (n,))[i][None]) if callable(current) else steady
         return Unit(Population(1, neuron, receptors), own, times, weights, diverges).passage(now, end, flow)
 

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from ._domain import FINITE
-from ._typing import as_float
+from ._typing import as_double, as_float
 
 M = TypeVar("M")
 
@@ -17,16 +18,18 @@ M = TypeVar("M")
 class Leaf(NamedTuple):
     """One parameter of a model: where it is, what it is, and its unit, meaning and domain as its class has them.
 
-    `declared` says that it is a field made by `param`, which may have one value per unit.
+    `declared` says that it is a field made by `param`, which may have one value per unit; `double`, that it is one of
+    double precision.
     """
 
     path: str
     index: int
-    value: Array
+    value: Any
     unit: str
     doc: str
     domain: str
     declared: bool
+    double: bool
     keys: tuple
 
     def __str__(self) -> str:
@@ -37,13 +40,16 @@ def leaves(model: Any) -> dict[str, Leaf]:
     """The floating-point arrays of a model by path."""
     found = {}
     for index, (keys, value) in enumerate(jax.tree_util.tree_flatten_with_path(model)[0]):
-        if eqx.is_inexact_array(value):
+        if eqx.is_inexact_array(value) or isinstance(value, np.ndarray):
             names, metadata = [], {}
             for name, said, _ in _along(model, keys):
                 names, metadata = [*names, name], said
+            double = metadata.get("double", False)
+            if isinstance(value, np.ndarray) and not double:
+                continue
             unit, doc, domain = (metadata.get(*x) for x in (("unit", ""), ("doc", ""), ("domain", FINITE)))
             path = ".".join(names)
-            found[path] = Leaf(path, index, value, unit, doc, domain, "unit" in metadata, keys)
+            found[path] = Leaf(path, index, value, unit, doc, domain, "unit" in metadata, double, keys)
     return found
 
 
@@ -130,15 +136,16 @@ def with_params(model: M, values: Mapping[str, Any] | None = None, /, **named: A
         if leaf.index in changed:
             raise ValueError(f"parameter {leaf.path!r} is named twice, as {changed[leaf.index][1]!r} and {name!r}")
         changed[leaf.index] = leaf, name
-        new = as_float(given, f"parameter {leaf}", leaf.unit or None, leaf.domain)
+        convert = as_double if leaf.double else as_float
+        new = convert(given, f"parameter {leaf}", leaf.unit or None, leaf.domain)
         old = leaf.value
         per_unit = leaf.declared and old.ndim == 0 and new.ndim == 1
         if new.shape not in ((), old.shape) and not per_unit:
             raise ValueError(f"parameter {leaf} must be a scalar or have shape {old.shape}, got {new.shape}")
         same = id(given), leaf.unit, leaf.domain, old.dtype, old.shape
-        flat[leaf.index] = made.setdefault(
-            same, jnp.broadcast_to(new.astype(old.dtype), new.shape if per_unit else old.shape)
-        )
+        xp: Any = np if isinstance(new, np.ndarray) else jnp
+        new = new if leaf.double else new.astype(old.dtype)
+        flat[leaf.index] = made.setdefault(same, xp.broadcast_to(new, new.shape if per_unit else old.shape))
     result = jax.tree.unflatten(tree, flat)
     for index, (leaf, _) in changed.items():
         _recheck(result, leaf, all_around=flat[index].shape != leaf.value.shape)

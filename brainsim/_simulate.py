@@ -104,6 +104,7 @@ def advance(
     checkpoint: int | Sequence[int] | None = None,
 ) -> Result:
     """What `simulate` does once its arguments are checked; lists of spikes overflow without a word."""
+    inputs = _prepared(inputs, dt)
     # What is not differentiated, as no outermost run is, is one plain loop, which XLA compiles best.
     outermost = is_outermost()
     everys = {r.every for r in records.values()}
@@ -129,6 +130,7 @@ def program(
     node: AbstractNode, dt: float, inputs: dict[str, Any], records: dict[str, Record], state: Snapshot, solver: Any
 ) -> str:
     """A few steps of a run as the text of the program that XLA gets; the values of parameters are not part of it."""
+    inputs = _prepared(inputs, dt)
     if better_together(node):
         node = together(node, state.node, solver, inputs)(node)
     everys = {r.every for r in records.values()}
@@ -136,6 +138,10 @@ def program(
     rows = {name: x[:1].repeat(steps, 0) if eqx.is_array(x) and x.ndim == 2 else x for name, x in inputs.items()}
     levels, _ = _levels(everys, steps, steps)
     return _plain.lower(node, steps, float(dt), rows, records, state, solver, levels, 0).as_text()
+
+
+def _prepared(inputs: dict[str, Any], dt: float) -> dict[str, Any]:
+    return {name: x.prepare(dt=dt) if isinstance(x, AbstractInput) else x for name, x in inputs.items()}
 
 
 class _At(NamedTuple):
@@ -333,6 +339,10 @@ def named_inputs(node: AbstractNode, inputs: Any, steps: int) -> dict[str, Any]:
         if name not in available:
             raise ValueError(f"input to unknown {name!r}; available: {', '.join(available)}")
         if isinstance(value, AbstractInput):
+            try:
+                value.check(available[name])
+            except ValueError as error:
+                raise ValueError(f"input {name!r} {error}") from None
             named[name] = value
         elif callable(value):
             receptor = name.partition(".")[2] if not isinstance(node, Population) else name.replace("current", "")

@@ -65,6 +65,31 @@ def _as_float(value: Any, unit: str | None, domain: str | None) -> Array:
     return jnp.asarray(value)
 
 
+def as_double(value: Any, what: str, unit: str | None, domain: str) -> Any:
+    """`value` as a floating-point array, of NumPy's and in double precision unless it is one of JAX's.
+
+    Errors as of `as_float`.
+    """
+    try:
+        return _as_double(value, unit, domain)
+    except ValueError as e:
+        raise ValueError(f"{what} {e}") from None
+
+
+def _as_double(value: Any, unit: str | None, domain: str) -> Any:
+    """A NumPy array in double precision, or one that has been in float32; JAX's arrays as `_as_float` has them."""
+    value = numbers(value, unit)
+    if isinstance(value, bool | np.bool_) or any(isinstance(x, jax.Array) for x in jax.tree.leaves(value)):
+        return _as_float(value, unit, domain)
+    try:
+        found = np.asarray(value)
+        found = found if found.dtype == np.float32 else found.astype(np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"must be a number or an array, got {shown(value)}") from None
+    check(found, domain, unit or "")
+    return found
+
+
 def number(value: Any, what: str, *, unit: str | None = None, domain: str = FINITE) -> float:
     """`value`, a single number that is not traced, as a Python float in `unit`.
 
@@ -134,7 +159,7 @@ def truth(value: Any, what: str) -> bool:
     return bool(value)
 
 
-def param(default: Any = ..., *, unit: str = "", doc: str = "", domain: str = FINITE) -> Any:
+def param(default: Any = ..., *, unit: str = "", doc: str = "", domain: str = FINITE, double: bool = False) -> Any:
     """A parameter field of a model: converted to an array, checked, with its unit and meaning recorded.
 
     A Python float in a module would get no gradient and would retrace at every new value; an array does neither.
@@ -146,6 +171,8 @@ def param(default: Any = ..., *, unit: str = "", doc: str = "", domain: str = FI
     - `doc`: what the parameter means, in a few words.
     - `domain`: the values that it may have, an interval: `"(0, inf)"` is positive, `"[0, inf]"` may be zero or
       infinite; default all finite numbers. Traced values are not checked.
+    - `double`: keep what is no JAX array as a NumPy array in double precision, for times: of 2048.37 ms a float32 holds
+      2048.3701. It has no gradient then.
 
     ```python
     >>> import brainsim as bs, equinox as eqx
@@ -162,8 +189,8 @@ def param(default: Any = ..., *, unit: str = "", doc: str = "", domain: str = FI
     ```
     """
     return eqx.field(
-        converter=_Convert(unit, domain),
-        metadata={"unit": unit, "doc": doc, "domain": domain},
+        converter=_Convert(unit, domain, _as_double if double else _as_float),
+        metadata={"unit": unit, "doc": doc, "domain": domain, "double": double},
         **({} if default is ... else {"default": default}),
     )
 
@@ -171,12 +198,12 @@ def param(default: Any = ..., *, unit: str = "", doc: str = "", domain: str = FI
 class _Convert:
     """The converter of a `param` field (a class, so that its representation in error messages is readable)."""
 
-    def __init__(self, unit: str, domain: str):
-        self.unit, self.domain = unit, domain
+    def __init__(self, unit: str, domain: str, convert: Callable[..., Any]):
+        self.unit, self.domain, self.convert = unit, domain, convert
 
     def __call__(self, value: Any) -> Any:
         try:
-            return _as_float(value, self.unit or None, self.domain)
+            return self.convert(value, self.unit or None, self.domain)
         except ValueError as e:
             raise ValueError(f"{self._name()} {e}") from None
 

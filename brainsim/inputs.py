@@ -8,12 +8,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, UInt32
 
+from ._clock import LAST, first_step
 from ._compat import is_traced, scan
 from ._domain import below
-from ._quantity import shown
-from ._typing import Param, check_key, param, static, whole_up
+from ._quantity import magnitude, shown
+from ._typing import Param, check_key, param, static
 from .ops import bernoulli_counts, poisson_counts
 
 
@@ -23,6 +24,13 @@ class AbstractInput(eqx.Module):
     @abstractmethod
     def at(self, k: Int[Array, ""], dt: float, n: int) -> Float[Array, " n"]:
         """The value in step k, from k·dt to (k + 1)·dt, for each of `n` units."""
+
+    def prepare(self, *, dt: float) -> "AbstractInput":
+        """The same input for steps of `dt` ms, with all that can be computed before the time loop computed."""
+        return self
+
+    def check(self, n: int) -> None:
+        """**Raises:** `ValueError` if there are values for another number of units than `n`."""
 
 
 def _gradient(value: Any) -> str | None:
@@ -37,8 +45,8 @@ class AbstractProcess(AbstractInput):
     rate: eqx.AbstractVar[Param]
     weight: eqx.AbstractVar[Param]
     key: eqx.AbstractVar[Array]
-    start: eqx.AbstractVar[Param]
-    stop: eqx.AbstractVar[Param]
+    start: eqx.AbstractVar[Any]
+    stop: eqx.AbstractVar[Any]
     gradient: eqx.AbstractVar[str | None]
 
     def __check_init__(self):
@@ -82,26 +90,52 @@ class AbstractProcess(AbstractInput):
         ```
         """
 
+        prepared = self.prepare(dt=dt)
+
         @jax.checkpoint  # draws once more rather than keep all draws
         def add(total, k):
-            mean = self._mean(k, dt)
+            mean = prepared.mean(k, dt)
             counts = jax.lax.stop_gradient(self.counts(k, mean, n))
             return total + self.log_probability(counts, jnp.broadcast_to(mean, (n,))), None
 
-        return scan(add, jnp.zeros(n, self.rate.dtype), first + jnp.arange(steps, dtype=jnp.int32))[0]
+        numbers = jnp.asarray(first, jnp.uint32) + jnp.arange(steps, dtype=jnp.uint32)
+        return scan(add, jnp.zeros(n, self.rate.dtype), numbers)[0]
 
-    def _mean(self, k: Array, dt: float) -> Array:
-        """The expected number of events in step k."""
-        step = k.astype(self.rate.dtype)
-        inside = (step >= whole_up(self.start / dt)) & (step < whole_up(self.stop / dt))
-        return jnp.where(inside, self.rate * (dt * 1e-3), 0)
+    def prepare(self, *, dt):
+        return _Windowed(self, first_step(self.start, dt), first_step(self.stop, dt))
+
+    def check(self, n):
+        _check_rows(n, rates=self.rate, weights=self.weight)
 
     def at(self, k, dt, n):
-        mean = self._mean(k, dt)
-        counts = self.counts(k, mean, n)
-        if self.gradient == "pathwise":  # zero in value, the mean in derivative
+        return self.prepare(dt=dt).at(k, dt, n)
+
+
+class _Windowed(AbstractInput):
+    """A process with its window in steps."""
+
+    process: AbstractProcess
+    first: UInt32[Array, ""]
+    end: UInt32[Array, ""]
+
+    def mean(self, k: Array, dt: float) -> Array:
+        """The expected number of events in step k."""
+        k = k.astype(self.first.dtype)
+        return jnp.where((k >= self.first) & (k < self.end), self.process.rate * (dt * 1e-3), 0)
+
+    def at(self, k, dt, n):
+        mean, weight = self.mean(k, dt), self.process.weight
+        counts = self.process.counts(k, mean, n)
+        if self.process.gradient == "pathwise":  # zero in value, the mean in derivative
             counts = counts + (mean - jax.lax.stop_gradient(mean))
-        return self.weight * counts.astype(self.weight.dtype)
+        return weight * counts.astype(weight.dtype)
+
+
+def _check_rows(n: int, **values: Array) -> None:
+    """That what is not one number for all units is one for each of `n`."""
+    for name, x in values.items():
+        if x.ndim and x.shape not in ((1,), (n,)):
+            raise ValueError(f"has {name} of shape {x.shape}, but there are {n} neurons")
 
 
 def with_own_keys(inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,8 +193,8 @@ class Poisson(AbstractProcess):
     rate: Param = param(unit="Hz", doc="rate of each process", domain="[0, inf)")
     weight: Param = param(1.0, doc="weight of one event")
     key: Array = eqx.field(kw_only=True)
-    start: Param = param(0.0, unit="ms", doc="first time of an event", domain="[-inf, inf)")
-    stop: Param = param(jnp.inf, unit="ms", doc="end of the events", domain="[-inf, inf]")
+    start: Any = param(0.0, unit="ms", doc="first time of an event", domain="[-inf, inf)", double=True)
+    stop: Any = param(np.inf, unit="ms", doc="end of the events", domain="[-inf, inf]", double=True)
     gradient: str | None = static(None, converter=_gradient)
 
     def counts(self, k, mean, n):
@@ -194,8 +228,8 @@ class Bernoulli(AbstractProcess):
     rate: Param = param(unit="Hz", doc="rate of each process", domain="[0, inf)")
     weight: Param = param(1.0, doc="weight of one event")
     key: Array = eqx.field(kw_only=True)
-    start: Param = param(0.0, unit="ms", doc="first time of an event", domain="[-inf, inf)")
-    stop: Param = param(jnp.inf, unit="ms", doc="end of the events", domain="[-inf, inf]")
+    start: Any = param(0.0, unit="ms", doc="first time of an event", domain="[-inf, inf)", double=True)
+    stop: Any = param(np.inf, unit="ms", doc="end of the events", domain="[-inf, inf]", double=True)
     gradient: str | None = static(None, converter=_gradient)
 
     def counts(self, k, mean, n):
@@ -207,30 +241,99 @@ class Bernoulli(AbstractProcess):
         return jnp.where(random, jnp.log(jnp.where(counts > 0, mean, 1 - mean)), 0)
 
 
+def _filled_up(times: Any) -> Any:
+    """Times of events; of lists of such, one for each neuron, an array, filled up with infinite ones."""
+    is_row = lambda x: isinstance(x, list | tuple) or np.ndim(x) == 1
+    if not isinstance(times, list | tuple) or not any(map(is_row, times)):
+        return times
+    rows = [magnitude(row, "ms") for row in times]
+    xp: Any = jnp if any(isinstance(x, jax.Array) for x in jax.tree.leaves(rows)) else np
+    try:
+        rows = [xp.atleast_1d(xp.asarray(row, float)) for row in rows]
+        longest = max(len(row) for row in rows)
+        return xp.stack([xp.pad(row, (0, longest - len(row)), constant_values=np.inf) for row in rows])
+    except (TypeError, ValueError):
+        raise ValueError(f"SpikeTrain: times must be a list of times or of such lists, got {shown(times)}") from None
+
+
 class SpikeTrain(AbstractInput):
     """Events at given times (ms): an event at t arrives in the step that ends at t, as a spike stamped t would.
 
     **Arguments:**
 
-    - `times`: in ms, positive; each is rounded up to the next multiple of dt.
+    - `times`: in ms, positive. A list is for all neurons; a list of lists, or an array (n, m), has the times of each
+      neuron. Infinite times stand for no event, and fill up rows of an array. Each is rounded up to the next multiple
+      of dt. Numbers and NumPy arrays are kept in double precision; a JAX array stays one, which
+      `brainsim.simulate_events` is differentiable in.
     - `weight`: of one event, in the unit of the receptor that it is given to.
+
+    Events before a run begins or after it ends are those of other parts of a longer run: there is none of them in it.
+
+    **Raises:** `ValueError` for a time that is not positive or NaN.
 
     ```python
     >>> import brainsim as bs
-    >>> cell = bs.Population(1, bs.LIF(), dict(exc=bs.ExpCurrent(tau=2.0)))
-    >>> run = bs.simulate(cell, 10.0, dt=0.1, inputs=dict(exc=bs.SpikeTrain([3.0], weight=100.0)), record=dict(v="v"))
-    >>> [round(float(v), 4) for v in run["v"][29:32, 0]]
-    [-70.0, -69.9612, -69.9246]
+    >>> cells = bs.Population(2, bs.LIF(), dict(exc=bs.ExpCurrent(tau=2.0)))
+    >>> train = bs.SpikeTrain([[3.0], [2.9, 3.0]], weight=100.0)
+    >>> run = bs.simulate(cells, 10.0, dt=0.1, inputs=dict(exc=train), record=dict(i="exc.i"))
+    >>> run["i"][28:30].round(2).tolist()
+    [[0.0, 100.0], [100.0, 195.1199951171875]]
 
     ```
     """
 
-    times: Float[Array, " spikes"] = param(unit="ms", doc="arrival times")
+    times: Any = param(unit="ms", doc="arrival times", domain="(0, inf]", double=True)
     weight: Param = param(1.0, doc="weight of one event")
 
+    def __init__(self, times: Any, weight: Any = 1.0):
+        self.times, self.weight = _filled_up(times), weight
+
+    def __check_init__(self):
+        if self.times.ndim > 2:
+            raise ValueError(f"SpikeTrain: times must have shape (m,) or (n, m), got {self.times.shape}")
+
+    def prepare(self, *, dt):
+        xp: Any = jnp if is_traced(self.times) else np  # sorted once, outside of the program if possible
+        steps = first_step(self.times, dt)
+        steps = xp.where(steps < np.uint32(LAST), steps, 0)  # nothing arrives at the end of step 0
+        order = xp.argsort(steps.ravel())
+        neurons = None
+        if steps.ndim == 2:
+            rows = np.broadcast_to(np.arange(len(steps), dtype=np.int32)[:, None], steps.shape)
+            neurons = jnp.asarray(rows.ravel()[order])
+        return _Arrivals(jnp.asarray(steps.ravel()[order]), neurons, self.weight)
+
+    def check(self, n):
+        if self.times.ndim == 2 and len(self.times) != n:
+            raise ValueError(f"has times for {len(self.times)} neurons, but there are {n}")
+        _check_rows(n, weights=self.weight)
+
     def at(self, k, dt, n):
-        steps = jnp.ceil(self.times / dt - 1e-3).astype(
-            k.dtype
-        )  # tolerant of times that are multiples of dt but for rounding
-        count = jnp.sum(steps == k + 1).astype(self.weight.dtype)
-        return jnp.broadcast_to(self.weight * count, (n,))
+        self.check(n)
+        return self.prepare(dt=dt).at(k, dt, n)
+
+
+_FEW = 64  # events: below so many it takes longer to search for those of a step than to look at all
+
+
+class _Arrivals(AbstractInput):
+    """Events by the step at whose end they arrive, ascending, and, if not all are for all neurons, by the neuron."""
+
+    steps: UInt32[Array, " events"]
+    neurons: Int[Array, " events"] | None
+    weight: Param
+
+    def at(self, k, dt, n):
+        neurons, end = self.neurons, k.astype(self.steps.dtype) + 1
+        few = len(self.steps) <= _FEW
+        here = self.steps == end
+        find = lambda side: jnp.searchsorted(self.steps, end, side=side, method="scan_unrolled")
+        none = jnp.zeros(n, jnp.int32)
+        if neurons is None:
+            count = jnp.sum(here, dtype=jnp.int32) if few else find("right") - find("left")
+        elif few:
+            count = none.at[neurons].add(here.astype(jnp.int32))
+        else:
+            add = lambda i, count: count.at[neurons[i]].add(1)
+            count = jax.lax.fori_loop(find("left"), find("right"), add, none)
+        return jnp.broadcast_to(self.weight * count.astype(self.weight.dtype), (n,))
