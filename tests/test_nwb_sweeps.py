@@ -300,3 +300,12 @@ def test_a_heap_that_libhdf5_would_never_leave(tmp_path, plain):
     start = plain.index(b"GCOL") + 16  # its first object: index and size become 0
     (tmp_path / "a.nwb").write_bytes(plain[:start] + bytes(16) + plain[start + 16 :])
     refuses(tmp_path / "a.nwb", "the heap of texts at byte", "is corrupt")
+
+
+@pytest.mark.parametrize("make", [lambda file: file["acquisition"], lambda file: h5py.SoftLink("/acquisition")])
+def test_links_in_a_circle(tmp_path, plain, make):
+    path = tmp_path / "a.nwb"
+    path.write_bytes(plain)
+    with h5py.File(path, "r+") as file:
+        file["acquisition/v1/again"] = make(file)
+    refuses(path, "lead in a circle")

@@ -1,5 +1,6 @@
 """HDF5 files of strangers: nothing from outside the file, and of each dataset what is stored, not what it declares."""
 
+import graphlib
 import math
 import zlib
 from collections.abc import Iterator
@@ -22,35 +23,50 @@ def inspect(path: Path, file: h5py.File) -> None:
 
     The readers above it follow links by themselves, and read small values and columns of texts when they open a file.
 
-    **Raises** `RecordingError`: an external link, external or virtual storage, too many objects, values that are larger
-    than what is stored.
+    **Raises** `RecordingError`: an external link, external or virtual storage, links in a circle, too many objects,
+    values that are larger than what is stored.
     """
     if file.id.get_create_plist().get_sizes() != (8, 8):
         raise RecordingError(f"{path}: not a readable NWB file (addresses or lengths in it do not have 8 bytes)")
-    seen, queue = set(), [file["/"]]
+    below: dict[tuple, set[tuple]] = {}  # what the links of each object lead to
+    soft, queue = [], [file["/"]]
     while queue:
         here: Any = queue.pop()
-        about = h5py.h5g.get_objinfo(here.id)
-        if (key := (about.fileno, about.objno)) in seen:
+        if (key := _key(here)) in below:
             continue
-        seen.add(key)
-        if len(seen) + len(queue) > _OBJECTS:
+        below[key] = set()
+        if len(below) + len(queue) > _OBJECTS:
             raise RecordingError(f"{path}: more than {_OBJECTS:,} objects in the file")
         queue += _attributes(path, file, here)
         if isinstance(here, h5py.Group):
-            queue += _members(path, here)
+            soft += [(key, here, name) for name in _links(path, here, h5py.SoftLink)]
+            inside = [here[name] for name in _links(path, here, h5py.HardLink)]
+            below[key].update(map(_key, inside))
+            queue += inside
         elif isinstance(here, h5py.Dataset):
             _inside(path, here)
             _eager(path, here)
+    for key, group, name in soft:  # now that none of them leads out of the file
+        if (target := group.get(name)) is not None:
+            below[key].add(_key(target))
+    try:
+        graphlib.TopologicalSorter(below).prepare()
+    except graphlib.CycleError:
+        raise RecordingError(f"{path}: links in the file lead in a circle") from None
 
 
-def _members(path: Path, group: h5py.Group) -> Iterator[Any]:
+def _key(here: Any) -> tuple:
+    about = h5py.h5g.get_objinfo(here.id)
+    return about.fileno, about.objno
+
+
+def _links(path: Path, group: h5py.Group, kind: type) -> Iterator[str]:
     for name in group:
         link = group.get(name, getlink=True)
         if not isinstance(link, h5py.HardLink | h5py.SoftLink):
             raise RecordingError(f"{path}: '{group.name}/{name}' is a link to another file; only this one is read")
-        if isinstance(link, h5py.HardLink):
-            yield group[name]
+        if isinstance(link, kind):
+            yield str(name)
 
 
 def _attributes(path: Path, file: h5py.File, here: Any) -> Iterator[Any]:
