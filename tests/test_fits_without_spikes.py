@@ -3,20 +3,27 @@
 import json
 import math
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import brainsim as bs
-
-FREE = dict(v_th=(-70.0, -40.0))
 
 
 def cell(*spikes):
     return bs.io.Recording(dt=1.0, stimulus=np.full(200, 100.0), spike_times=spikes)
 
 
+def poisson(model, recording):
+    """The simplest loss per spike: a rate of exp(v_th / 20 mV), as `bs.losses.spike_log_likelihood` counts its bins."""
+    fired = jnp.asarray(recording.counts(recording.dt) > 0, float)
+    rate = jnp.broadcast_to(model.v_th / 20, fired.shape)
+    return bs.losses.Terms(rate, lambda x: jnp.exp(x) - fired * x, fired, likelihood=True)
+
+
 def fit(recording):
-    return bs.fit(bs.neurons.EscapeLIF(), recording, free=FREE, starts=2, steps=2, intervals=False, progress=False)
+    free = dict(v_th=(-90.0, -40.0))
+    return bs.fit(bs.neurons.EscapeLIF(), recording, free=free, loss=poisson, starts=2, steps=2, progress=False)
 
 
 def test_nothing_to_fit():

@@ -379,14 +379,14 @@ def test_nwb_sweep(nwb, table, numbers):
 
 
 @pytest.mark.parametrize("table", [True, False])
-@pytest.mark.parametrize("asked", [11, "11", "sweep_1"])
-def test_nwb_several_sweeps(nwb, table, asked):
+def test_nwb_several_sweeps(nwb, table):
     path = nwb(sweeps=3, table=table, units=[[0.001, 1.0005, 2.001]])
     _refuses(lambda: read_recording(path), "3 sweeps", "sweep=", "10 (sweep_0), 11 (sweep_1), 12 (sweep_2)")
     _refuses(lambda: read_recording(path, sweep=7), "no sweep 7", "10 (sweep_0)")
-    r = read_recording(path, sweep=asked)
-    assert r.t0 == 1000.0 and r.stimulus[0] == pytest.approx(1000.0)
-    np.testing.assert_allclose(r.spike_times, [1000.5])
+    for asked in (11, "11", "sweep_1"):
+        r = read_recording(path, sweep=asked)
+        assert r.t0 == 1000.0 and r.stimulus[0] == pytest.approx(1000.0)
+        np.testing.assert_allclose(r.spike_times, [1000.5])
 
 
 def test_nwb_time_stamps(nwb):
