@@ -401,6 +401,8 @@ def test_library_that_is_missing_or_foreign(tmp_path):
 def test_library_of_another_version(monkeypatch):
     path = next(p for p in _library._places(_library._FILE) if p.is_file())
     assert isinstance(_library._open(path), ctypes.CDLL)
+    monkeypatch.setattr(_library, "_interface", lambda: -1)
+    assert "--no-build-isolation" in str(_library._open(path))
     monkeypatch.setattr(_library, "_ABI", "another")
     assert "these sources need 'another'" in str(_library._open(path))
 

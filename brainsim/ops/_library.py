@@ -5,6 +5,7 @@ import functools as ft
 import importlib.metadata
 import importlib.resources
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -81,7 +82,23 @@ def _open(path: Path, version: str = "brainsim_abi") -> ctypes.CDLL | str:
         abi = function().decode()
     except (OSError, AttributeError) as e:
         return f"{path} cannot be loaded ({e})"
-    return library if abi == _ABI else f"{path} is of version {abi!r}, these sources need {_ABI!r}"
+    if abi != _ABI:
+        return f"{path} is of version {abi!r}, these sources need {_ABI!r}"
+    if _compiled_for(library) > _interface():
+        return f"{path} was compiled with the headers of a newer jaxlib; add --no-build-isolation to what follows"
+    return library
+
+
+def _compiled_for(library: ctypes.CDLL) -> int:
+    """The version of XLA's C interface that a library is for. An XLA that is older would not even start with it."""
+    return getattr(library, "brainsim_xla", lambda: 0)()
+
+
+def _interface() -> int:
+    """The version of the C interface of this XLA, which takes libraries for older ones, too."""
+    header = (Path(jax.ffi.include_dir()) / "xla/ffi/api/c_api.h").read_text()
+    major, minor = (re.search(rf"#define XLA_FFI_API_{part} (\d+)", header) for part in ("MAJOR", "MINOR"))
+    return 1000 * int(major[1]) + int(minor[1]) if major and minor else sys.maxsize
 
 
 def _register(found: ctypes.CDLL, platform: str) -> None:

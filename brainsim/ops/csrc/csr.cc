@@ -117,3 +117,5 @@ BRAINSIM_HANDLER(brainsim_csr_outer, csr::outer_weights)
 
 // The Python side refuses a library built from other sources than its own; see ops/_library.py.
 BRAINSIM_EXPORT const char* brainsim_abi() { return "19"; }
+// The version of XLA's C interface that this is compiled for: an older XLA does not start with it.
+BRAINSIM_EXPORT int brainsim_xla() { return 1000 * XLA_FFI_API_MAJOR + XLA_FFI_API_MINOR; }

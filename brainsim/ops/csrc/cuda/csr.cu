@@ -96,3 +96,4 @@ BRAINSIM_HANDLER(brainsim_csr_accumulate, csr::accumulate)
 
 // The Python side refuses a library built from other sources than its own; see ops/_library.py.
 BRAINSIM_EXPORT const char* brainsim_cuda_abi() { return "19"; }
+BRAINSIM_EXPORT int brainsim_xla() { return 1000 * XLA_FFI_API_MAJOR + XLA_FFI_API_MINOR; }
