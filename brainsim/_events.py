@@ -133,7 +133,7 @@ def _run(
     each = lambda tree: jax.tree.map(lambda x: 0 if eqx.is_array(x) and x.ndim else None, tree)
     arriving = {name: jnp.atleast_1d(x.times.astype(end.dtype)) for name, x in trains.items()}
     times = {name: jnp.broadcast_to(x, (n, x.shape[-1])) for name, x in arriving.items()}
-    weights = {name: x.weight.astype(end.dtype) for name, x in trains.items()}
+    weights = {name: jnp.broadcast_to(x.weight.astype(end.dtype), (n,)) for name, x in trains.items()}
     parts = cell.neuron, cell.receptors, times, weights, None if callable(current) else current
 
     def advance(i: Array, parts: Any, now: Now) -> Now:

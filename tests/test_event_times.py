@@ -38,13 +38,14 @@ def test_each_neuron_has_its_own_threshold(precision):
 def test_an_arrival_at_the_time_of_a_spike_is_delivered(x64):
     """After it: v = t reaches 5 at 5, 10 and 15, where 1 mV comes at once and then more than threshold in the end."""
     neuron = bs.LIF(tau=jnp.inf, c=1.0, v_rest=0.0, v_reset=0.0, v_th=5.0, t_ref=0.0)
-    cell = bs.Population(1, neuron, dict(one=bs.DeltaCurrent(), slow=bs.ExpCurrent(tau=5.0)))
-    inputs = dict(current=1.0, one=bs.SpikeTrain([15.0], 1.0), slow=bs.SpikeTrain([15.0], 1.0))
-    events = bs.simulate_events(cell, 19.0, inputs, max_spikes=6)
+    cells = bs.Population(2, neuron, dict(one=bs.DeltaCurrent(), slow=bs.ExpCurrent(tau=5.0)))
+    inputs = dict(current=1.0, one=bs.SpikeTrain([15.0], [1.0]), slow=bs.SpikeTrain([[15.0], [16.0]], [1.0, 0.0]))
+    events = bs.simulate_events(cells, 19.0, inputs, max_spikes=6)
     interval = events.times[0, 3] - 15.0
-    np.testing.assert_allclose(events.times[0, :3], [5, 10, 15], atol=1e-9)
+    np.testing.assert_allclose(events.times[:, :3], [[5, 10, 15]] * 2, atol=1e-9)
     np.testing.assert_allclose(1 + interval + 5 * (1 - jnp.exp(-interval / 5)), 5, atol=1e-9)
-    assert bool(events.complete) and int(events.count[0]) == 4
+    np.testing.assert_allclose(events.times[1, 3], 19, atol=1e-9)  # at the very end
+    assert bool(events.complete) and events.count.tolist() == [4, 4]
 
 
 @pytest.mark.parametrize("slope", [lambda v: jnp.array([1.0, 2.0]) - v, lambda v: v.mean() - v])
