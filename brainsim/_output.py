@@ -3,13 +3,13 @@
 import json
 import math
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self, final
 
 import numpy as np
+
+from ._durable import NewFolder, sync, sync_tree
 
 
 @final
@@ -49,12 +49,10 @@ class Output:
                 )
 
     def __enter__(self) -> Self:
-        parent = self.final.absolute().parent
-        try:
-            parent.mkdir(parents=True, exist_ok=True)
-            self.folder = Path(tempfile.mkdtemp(prefix=f".{self.final.name}-", dir=parent))
-        except OSError as error:
-            raise ValueError(f"{self.final}: cannot be written ({error.strerror})") from None
+        self._new = NewFolder(self.final)
+        self._new.__enter__()
+        self.folder = self._new.folder / "new"
+        self.folder.mkdir()
         return self
 
     def __exit__(self, kind, *_) -> None:
@@ -62,15 +60,17 @@ class Output:
             if kind is None:
                 self._move()
         finally:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self._new.__exit__(kind, *_)
 
     def _move(self) -> None:
         """Moves all files to where they belong; if one cannot be moved, puts back what was there."""
         names = sorted(file.name for file in self.folder.iterdir())
         self._check(names)
+        sync_tree(self.folder)
         made = not self.final.exists()
         self.final.mkdir(exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix="old-", dir=self.folder))
+        aside = self._new.folder / "old"
+        aside.mkdir()
         begun = []
         try:
             for name in names:
@@ -87,6 +87,8 @@ class Output:
             if made:
                 self.final.rmdir()
             raise
+        sync(self.final)
+        sync(self.final.absolute().parent)
 
 
 def strict(value: Any) -> Any:

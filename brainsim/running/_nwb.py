@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._durable import sync
 from ..observables import spike_times
 from ._layout import Table
 
@@ -40,7 +41,9 @@ def write(run: "Run", path: Path, overwrite: bool) -> Path:
         opened: Any = NWBHDF5IO(path=str(partial), mode="w")
         with opened as io:
             io.write(file)
+        sync(partial)
         os.replace(partial, path)
+        sync(path.absolute().parent)
     finally:
         partial.unlink(missing_ok=True)
     return path

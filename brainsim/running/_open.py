@@ -50,8 +50,10 @@ def _check(tables: list[Table], dt: float, start: float, lengths: dict[str, int]
     columns = {f"{table.path}/{name}" for table in tables for name in table.dims}
     if len(set(paths)) < len(paths) or {*lengths} != {*paths} or {*progress.rows} != {*paths}:
         raise ValueError("tables")
-    if {*progress.sizes} != columns or not (math.isfinite(dt) and dt > 0 and math.isfinite(start)):
+    if {*progress.sizes} != columns:
         raise ValueError("columns")
+    if not (math.isfinite(dt) and dt > 0 and 0 <= start and start / dt + progress.of < 2**32):
+        raise ValueError("clock")
     for table in tables:
         length, row = lengths[table.path], math.prod(table.shape) * np.dtype(table.dtype).itemsize
         if type(length) is not int or length < 1 or (length > 1 and length * max(row, 8) > max(MOST, 8 * 2**16)):

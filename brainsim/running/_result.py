@@ -126,10 +126,14 @@ class Run:
         data = self.dataset(table.path)
         if not table.spikes:
             return data[table.record]
-        steps: Any = np.rint(data["time"].values / self.dt).astype(np.uint32)
+        steps: Any = np.rint(data["time"].values / self.dt)
         neurons: Any = data["neuron"].values
         count: Any = np.int32(len(steps))
         start: Any = np.uint32(round(self.start / self.dt))
+        here = (steps > start) & (steps <= int(start) + self.done) & (neurons >= 0) & (neurons < table.n)
+        if not here.all():
+            raise ValueError(f"{self.path}: the spikes in {table.path} are not those of this run")
+        steps = steps.astype(np.uint32)
         return Spikes(steps, neurons, count, start, table.n, self.done, self.dt)
 
     def __repr__(self) -> str:
