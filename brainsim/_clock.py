@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Shaped, UInt32
 from ._compat import is_traced
 from ._shapes import arrays_of, filled, remembered
 
-LAST = 2**32 - 1  # the highest number of a step
+LAST = 2**32 - 2  # the highest number of a step: there is room for the next one
 
 
 def label(k: Any, dt: float) -> np.ndarray:

@@ -301,7 +301,11 @@ class SpikeTrain(AbstractInput):
         if steps.ndim == 2:
             rows = np.broadcast_to(np.arange(len(steps), dtype=np.int32)[:, None], steps.shape)
             neurons = jnp.asarray(rows.ravel()[order])
-        return _Arrivals(jnp.asarray(steps.ravel()[order]), neurons, self.weight)
+        blocks = steps.ravel()[order][None]
+        if blocks.size > _BLOCK:
+            blocks = xp.pad(blocks[0], (0, -blocks.size % _BLOCK), constant_values=np.uint32(LAST + 1))
+            blocks = blocks.reshape(-1, _BLOCK)
+        return _Arrivals(jnp.asarray(blocks), neurons, self.weight)
 
     def check(self, n):
         if self.times.ndim == 2 and len(self.times) != n:
@@ -313,27 +317,29 @@ class SpikeTrain(AbstractInput):
         return self.prepare(dt=dt).at(k, dt, n)
 
 
-_FEW = 64  # events: below so many it takes longer to search for those of a step than to look at all
+_BLOCK = 256  # events that are looked at one by one; of more, only the first of each block, and then one block
 
 
 class _Arrivals(AbstractInput):
     """Events by the step at whose end they arrive, ascending, and, if not all are for all neurons, by the neuron."""
 
-    steps: UInt32[Array, " events"]
+    steps: UInt32[Array, "blocks events"]
     neurons: Int[Array, " events"] | None
     weight: Param
 
     def at(self, k, dt, n):
-        neurons, end = self.neurons, k.astype(self.steps.dtype) + 1
-        few = len(self.steps) <= _FEW
-        here = self.steps == end
-        find = lambda side: jnp.searchsorted(self.steps, end, side=side, method="scan_unrolled")
-        none = jnp.zeros(n, jnp.int32)
-        if neurons is None:
-            count = jnp.sum(here, dtype=jnp.int32) if few else find("right") - find("left")
-        elif few:
-            count = none.at[neurons].add(here.astype(jnp.int32))
+        end, none = k.astype(self.steps.dtype) + 1, jnp.zeros(n, jnp.int32)
+        if len(self.steps) == 1:
+            here = (self.steps[0] == end).astype(jnp.int32)
+            count = jnp.sum(here, dtype=jnp.int32) if self.neurons is None else none.at[self.neurons].add(here)
         else:
-            add = lambda i, count: count.at[neurons[i]].add(1)
-            count = jax.lax.fori_loop(find("left"), find("right"), add, none)
+            first, last = self._before(end), self._before(end + 1)
+            count = last - first
+            if (neurons := self.neurons) is not None:
+                count = jax.lax.fori_loop(first, last, lambda i, count: count.at[neurons[i]].add(1), none)
         return jnp.broadcast_to(self.weight * count.astype(self.weight.dtype), (n,))
+
+    def _before(self, step: Array) -> Array:
+        """The number of events before a step: in all blocks that end before it, and in the one that it falls into."""
+        block = jnp.maximum(jnp.sum(self.steps[:, 0] < step, dtype=jnp.int32) - 1, 0)
+        return block * _BLOCK + jnp.sum(self.steps[block] < step, dtype=jnp.int32)

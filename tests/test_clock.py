@@ -114,7 +114,7 @@ def test_spikes_on_their_way_and_draws_pass_the_sign_bit(x32):
 
 
 def test_a_run_ends_before_the_last_step_that_can_be_counted():
-    with pytest.raises(ValueError, match=r"counted up to 4,294,967,295, but the run would reach step 4,294,967,305"):
+    with pytest.raises(ValueError, match=r"counted up to 4,294,967,294, but the run would reach step 4,294,967,305"):
         bs.simulate(driven(), 2.0, 0.1, start=(2**32 - 11) * 0.1)
     for start, message in (
         (0.05, "not a whole number of steps"),

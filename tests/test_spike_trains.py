@@ -27,7 +27,7 @@ def test_an_event_at_a_multiple_of_dt_arrives_there(dt, most, x32):
     for first in (0, 3_000_000_000):
         steps = first + np.sort(np.random.default_rng(0).choice(np.arange(1, most), 1000, replace=False))
         decimals = [float(f"{k * round(dt * 1000) / 1000:.3f}") for k in steps.tolist()]
-        found = np.asarray(bs.SpikeTrain(decimals).prepare(dt=dt).steps)
+        found = np.asarray(bs.SpikeTrain(decimals).prepare(dt=dt).steps).ravel()[:1000]
         np.testing.assert_array_equal(found, steps)
 
 
@@ -37,10 +37,9 @@ def test_an_event_of_a_run_that_starts_late(x32):
     assert late == 2048.37
     # A time that was rounded to float32 is that multiple of dt, too.
     for times in (jnp.array([2048.37]), np.array([2048.37], np.float32)):
-        assert bs.SpikeTrain(times).prepare(dt=0.01).steps.tolist() == [204837]
+        assert bs.SpikeTrain(times).prepare(dt=0.01).steps.tolist() == [[204837]]
     assert jax.jit(lambda t: bs.SpikeTrain(t).prepare(dt=0.01).steps)(jnp.array([2048.37, 0.121])).tolist() == [
-        13,
-        204837,
+        [13, 204837]
     ]
 
 
@@ -48,11 +47,11 @@ def test_an_event_of_a_run_that_starts_late(x32):
 def test_each_neuron_has_its_own_events(many, x32):
     """Few are looked at, many are searched for: against a sum over all."""
     rng = np.random.default_rng(1)
-    lists = [rng.integers(1, 60, size).astype(float) for size in ((100, 0, 37) if many else (3, 0, 2))]
+    lists = [rng.integers(1, 60, size).astype(float) for size in ((300, 0, 137) if many else (3, 0, 2))]
     expected = np.stack([np.bincount(x.astype(int), minlength=61)[1:] for x in lists], 1)
     weight = np.array([1.0, 2.0, 3.0])
     np.testing.assert_array_equal(arrivals([list(x) for x in lists], 3, 60, 1.0, weight=weight), expected * weight)
-    padded = np.full((3, 110), np.inf)
+    padded = np.full((3, 310), np.inf)
     for row, x in zip(padded, lists, strict=True):
         row[: len(x)] = x
     np.testing.assert_array_equal(arrivals(padded, 3, 60, 1.0), expected)
@@ -63,7 +62,7 @@ def test_each_neuron_has_its_own_events(many, x32):
 def test_a_run_with_many_events_in_parts_batches_and_derivatives(x32):
     """The same as rows of an array."""
     rng = np.random.default_rng(2)
-    times = [rng.integers(1, 60, 90) / 10 for _ in range(2)]
+    times = [rng.integers(1, 60, 190) / 10 for _ in range(2)]
     rows = np.stack([np.bincount(np.rint(10 * x).astype(int), minlength=61)[1:] for x in times], 1)
     cell = counted(bs.LIF(v_th=1e9), 2)
     run = lambda events, t=6.0, **at: bs.simulate(cell, t, 0.1, dict(exc=events), dict(v="v"), **at)
