@@ -1,4 +1,4 @@
-"""Stimuli: what can be given as `inputs=` besides a number, an array or a function of time."""
+"""Random events, drawn anew by each step from a key, the neuron and the number of the step."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -10,27 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt32
 
-from ._clock import LAST, first_step
-from ._compat import is_traced, scan
-from ._domain import below
-from ._quantity import magnitude, shown
-from ._typing import Param, check_key, param, static
-from .ops import bernoulli_counts, poisson_counts
-
-
-class AbstractInput(eqx.Module):
-    """An input with one value per step, constant over the step."""
-
-    @abstractmethod
-    def at(self, k: Int[Array, ""], dt: float, n: int) -> Float[Array, " n"]:
-        """The value in step k, from k·dt to (k + 1)·dt, for each of `n` units."""
-
-    def prepare(self, *, dt: float) -> "AbstractInput":
-        """The same input for steps of `dt` ms, with all that can be computed before the time loop computed."""
-        return self
-
-    def check(self, n: int) -> None:
-        """**Raises:** `ValueError` if there are values for another number of units than `n`."""
+from .._clock import first_step
+from .._compat import is_traced, scan
+from .._domain import below
+from .._quantity import shown
+from .._typing import Param, check_key, param, static
+from ..ops import bernoulli_counts, poisson_counts
+from ._abstract import AbstractInput, check_rows
 
 
 def _gradient(value: Any) -> str | None:
@@ -105,7 +91,7 @@ class AbstractProcess(AbstractInput):
         return _Windowed(self, first_step(self.start, dt), first_step(self.stop, dt))
 
     def check(self, n):
-        _check_rows(n, rates=self.rate, weights=self.weight)
+        check_rows(n, rates=self.rate, weights=self.weight)
 
     def at(self, k, dt, n):
         return self.prepare(dt=dt).at(k, dt, n)
@@ -129,13 +115,6 @@ class _Windowed(AbstractInput):
         if self.process.gradient == "pathwise":  # zero in value, the mean in derivative
             counts = counts + (mean - jax.lax.stop_gradient(mean))
         return weight * counts.astype(weight.dtype)
-
-
-def _check_rows(n: int, **values: Array) -> None:
-    """That what is not one number for all units is one for each of `n`."""
-    for name, x in values.items():
-        if x.ndim and x.shape not in ((1,), (n,)):
-            raise ValueError(f"has {name} of shape {x.shape}, but there are {n} neurons")
 
 
 def with_own_keys(inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -239,107 +218,3 @@ class Bernoulli(AbstractProcess):
         random = (mean > 0) & (mean < 1)
         mean = jnp.where(random, mean, 0.5)
         return jnp.where(random, jnp.log(jnp.where(counts > 0, mean, 1 - mean)), 0)
-
-
-def _filled_up(times: Any) -> Any:
-    """Times of events; of lists of such, one for each neuron, an array, filled up with infinite ones."""
-    is_row = lambda x: isinstance(x, list | tuple) or np.ndim(x) == 1
-    if not isinstance(times, list | tuple) or not any(map(is_row, times)):
-        return times
-    rows = [magnitude(row, "ms") for row in times]
-    xp: Any = jnp if any(isinstance(x, jax.Array) for x in jax.tree.leaves(rows)) else np
-    try:
-        rows = [xp.atleast_1d(xp.asarray(row, float)) for row in rows]
-        longest = max(len(row) for row in rows)
-        return xp.stack([xp.pad(row, (0, longest - len(row)), constant_values=np.inf) for row in rows])
-    except (TypeError, ValueError):
-        raise ValueError(f"SpikeTrain: times must be a list of times or of such lists, got {shown(times)}") from None
-
-
-class SpikeTrain(AbstractInput):
-    """Events at given times (ms): an event at t arrives in the step that ends at t, as a spike stamped t would.
-
-    **Arguments:**
-
-    - `times`: in ms, positive. A list is for all neurons; a list of lists, or an array (n, m), has the times of each
-      neuron. Infinite times stand for no event, and fill up rows of an array. Each is rounded up to the next multiple
-      of dt. Numbers and NumPy arrays are kept in double precision; a JAX array stays one, which
-      `brainsim.simulate_events` is differentiable in.
-    - `weight`: of one event, in the unit of the receptor that it is given to.
-
-    Events before a run begins or after it ends are those of other parts of a longer run: there is none of them in it.
-
-    **Raises:** `ValueError` for a time that is not positive or NaN.
-
-    ```python
-    >>> import brainsim as bs
-    >>> cells = bs.Population(2, bs.LIF(), dict(exc=bs.ExpCurrent(tau=2.0)))
-    >>> train = bs.SpikeTrain([[3.0], [2.9, 3.0]], weight=100.0)
-    >>> run = bs.simulate(cells, 10.0, dt=0.1, inputs=dict(exc=train), record=dict(i="exc.i"))
-    >>> run["i"][28:30].round(2).tolist()
-    [[0.0, 100.0], [100.0, 195.1199951171875]]
-
-    ```
-    """
-
-    times: Any = param(unit="ms", doc="arrival times", domain="(0, inf]", double=True)
-    weight: Param = param(1.0, doc="weight of one event")
-
-    def __init__(self, times: Any, weight: Any = 1.0):
-        self.times, self.weight = _filled_up(times), weight
-
-    def __check_init__(self):
-        if self.times.ndim > 2:
-            raise ValueError(f"SpikeTrain: times must have shape (m,) or (n, m), got {self.times.shape}")
-
-    def prepare(self, *, dt):
-        xp: Any = jnp if is_traced(self.times) else np  # sorted once, outside of the program if possible
-        steps = first_step(self.times, dt)
-        steps = xp.where(steps < np.uint32(LAST), steps, 0)  # nothing arrives at the end of step 0
-        order = xp.argsort(steps.ravel())
-        neurons = None
-        if steps.ndim == 2:
-            rows = np.broadcast_to(np.arange(len(steps), dtype=np.int32)[:, None], steps.shape)
-            neurons = jnp.asarray(rows.ravel()[order])
-        blocks = steps.ravel()[order][None]
-        if blocks.size > _BLOCK:
-            blocks = xp.pad(blocks[0], (0, -blocks.size % _BLOCK), constant_values=np.uint32(LAST + 1))
-            blocks = blocks.reshape(-1, _BLOCK)
-        return _Arrivals(jnp.asarray(blocks), neurons, self.weight)
-
-    def check(self, n):
-        if self.times.ndim == 2 and len(self.times) != n:
-            raise ValueError(f"has times for {len(self.times)} neurons, but there are {n}")
-        _check_rows(n, weights=self.weight)
-
-    def at(self, k, dt, n):
-        self.check(n)
-        return self.prepare(dt=dt).at(k, dt, n)
-
-
-_BLOCK = 256  # events that are looked at one by one; of more, only the first of each block, and then one block
-
-
-class _Arrivals(AbstractInput):
-    """Events by the step at whose end they arrive, ascending, and, if not all are for all neurons, by the neuron."""
-
-    steps: UInt32[Array, "blocks events"]
-    neurons: Int[Array, " events"] | None
-    weight: Param
-
-    def at(self, k, dt, n):
-        end, none = k.astype(self.steps.dtype) + 1, jnp.zeros(n, jnp.int32)
-        if len(self.steps) == 1:
-            here = (self.steps[0] == end).astype(jnp.int32)
-            count = jnp.sum(here, dtype=jnp.int32) if self.neurons is None else none.at[self.neurons].add(here)
-        else:
-            first, last = self._before(end), self._before(end + 1)
-            count = last - first
-            if (neurons := self.neurons) is not None:
-                count = jax.lax.fori_loop(first, last, lambda i, count: count.at[neurons[i]].add(1), none)
-        return jnp.broadcast_to(self.weight * count.astype(self.weight.dtype), (n,))
-
-    def _before(self, step: Array) -> Array:
-        """The number of events before a step: in all blocks that end before it, and in the one that it falls into."""
-        block = jnp.maximum(jnp.sum(self.steps[:, 0] < step, dtype=jnp.int32) - 1, 0)
-        return block * _BLOCK + jnp.sum(self.steps[block] < step, dtype=jnp.int32)
