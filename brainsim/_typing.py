@@ -5,6 +5,7 @@ ms, mV, pA, pF, nS (nS·mV = pA, pA/pF = mV/ms), rates in Hz, and for membranes 
 A quantity that carries another unit is converted, or refused, once: when it is handed to `param`.
 """
 
+import functools as ft
 import math
 import operator
 from collections.abc import Callable, Iterator
@@ -205,9 +206,10 @@ class _Convert:
         try:
             return self.convert(value, self.unit or None, self.domain)
         except ValueError as e:
-            raise ValueError(f"{self._name()} {e}") from None
+            raise ValueError(f"{self.name} {e}") from None
 
-    def _name(self) -> str:
+    @ft.cached_property
+    def name(self) -> str:
         """`"LIF: tau"`, looked up when there is something to say about it: a converter is not told whose it is."""
         for module in _subclasses(eqx.Module):
             for name, field in vars(module).get("__dataclass_fields__", {}).items():
