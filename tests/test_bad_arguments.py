@@ -125,8 +125,8 @@ def test_one_line(made):
             assert said or fits or what not in NEVER, (argument, what)
 
 
-# A class is a function, too: what it draws is looked at when it draws. Spike times differ in number.
-FITS = {("weight", "a class"), ("delay", "a class"), ("spikes", "ragged")}
+# A class is a function, too: what it draws is looked at when it draws. Neurons differ in their number of times.
+FITS = {("weight", "a class"), ("delay", "a class"), ("spikes", "ragged"), ("times", "ragged")}
 
 
 def test_everything_is_tried():
