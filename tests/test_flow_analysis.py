@@ -295,6 +295,11 @@ def test_who_integrates_what(x32):
     assert isinstance(prepare(linear, 300, diffrax.Euler()), diffrax.Euler)
 
 
+def test_exact_events_are_of_independent_neurons(x64):
+    with pytest.raises(ValueError, match="these depend on one another; use simulate"):
+        bs.simulate_events(bs.Population(N, cell(MIXING["reduce"])), 1.0, max_spikes=2)
+
+
 COUPLED = {
     "shift": (MIXING["pad"], N),
     "one, its mean": (lambda v: v.mean() + 0 * v, 1),
