@@ -1,5 +1,8 @@
 """The numbers of solvers.md: errors of solvers on Hodgkin-Huxley and AdEx neurons (`python docs/solver_errors.py`)."""
 
+import json
+from pathlib import Path
+
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -29,7 +32,62 @@ def hodgkin_huxley(solver, dt):
     return ((k + 1) + trace[k] / (trace[k] - trace[k + 1])) * dt, np.asarray(slope)[rows]
 
 
+MODELS = {
+    "AdEx": (bs.AdEx(), (600.0, 800.0, 1000.0)),
+    "Izhikevich": (bs.Izhikevich(), (6.0, 10.0, 15.0)),
+    "HH": (bs.HH(), (8.0, 10.0, 20.0)),
+    "HHTraub": (bs.HHTraub(), (300.0, 500.0, 700.0)),
+}
+
+
+def spike_times(cell, current, dt, solver):
+    run = bs.simulate(bs.Population(1, cell), 200.0, dt, current, dict(spikes=True), solver=solver)
+    return np.asarray(bs.spike_times(run.spikes, dt)[0])
+
+
+def models():
+    """Spikes of every model at the step, by default and with a solver of second order, for three currents."""
+    print("| model | solver | dt (ms) | spikes | last one late by (ms) |\n|---|---|---|---|---|")
+    for name, (cell, currents) in MODELS.items():
+        exact = []
+        for current in currents:
+            times = np.asarray(bs.simulate_events(cell, 200.0, current, max_spikes=60).times[0])
+            exact.append(times[np.isfinite(times)])
+        for solver in (bs.ExponentialEuler(), diffrax.Heun()):
+            for dt in (0.1, 0.05, 0.025, 0.01):
+                counts, late = [], []
+                for times, current in zip(exact, currents, strict=True):
+                    got = spike_times(cell, current, dt, solver)
+                    common = min(len(times), len(got))
+                    counts.append(f"{len(got)} of {len(times)}")
+                    late.append(got[common - 1] - times[common - 1] if common else np.nan)
+                numbers = ", ".join(f"{x:+.2f}" for x in late)
+                print(f"| {name} | {type(solver).__name__} | {dt} | {', '.join(counts)} | {numbers} |")
+
+
+def random_cells():
+    """The 40 AdEx cells of nest_adex.json in tests/reference, against NEST at 0.01 ms: spikes lost, and how late."""
+    cells = json.loads((Path(__file__).parent.parent / "tests/reference/nest_adex.json").read_text())["cells"]
+    names = dict(c="C_m", g_l="g_L", e_l="E_L", v_t="V_th", delta_t="Delta_T", a="a", b="b", tau_w="tau_w",
+                 v_reset="V_reset", v_peak="V_peak")  # fmt: skip
+    adex = bs.AdEx(**{ours: np.array([x["params"][theirs] for x in cells]) for ours, theirs in names.items()})
+    current = np.array([x["params"]["I_e"] for x in cells])
+    print("| dt (ms) | cells that lose a spike | late by (ms): median, 90 %, most |\n|---|---|---|")
+    for dt in (0.1, 0.05, 0.025, 0.01):
+        run = bs.simulate(bs.Population(len(cells), adex), 200.0, dt, current, dict(spikes=True))
+        got = bs.spike_times(run.spikes, dt)
+        lost = sum(len(a) < len(x["spikes"]) for a, x in zip(got, cells, strict=True))
+        late = np.concatenate([a[: len(x["spikes"])] - x["spikes"][: len(a)] for a, x in zip(got, cells, strict=True)])
+        median, most = np.quantile(late, [0.5, 0.9]), np.abs(late).max()
+        print(f"| {dt} | {lost} of {len(cells)} | {median[0]:.2f}, {median[1]:.2f}, {most:.2f} |")
+
+
 def main():
+    models()
+    print()
+    random_cells()
+    print()
+    print()
     exact = hodgkin_huxley(diffrax.Dopri8(), 0.005)
     print("| solver | order | dt (ms) | last spike late by (ms) | error of dV/dg_na at 20, 50, 90 ms |")
     print("|---|---|---|---|---|")

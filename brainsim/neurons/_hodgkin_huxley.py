@@ -129,6 +129,9 @@ class HHTraub(AbstractNeuron):
     - `t_ref`: no second spike is counted for so long, default 0 ms.
     - `surrogate`: pseudo-derivative of the spike, a function of v - v_th in mV.
 
+    The default solver is of first order: in 200 ms at dt 0.1 ms a cell that fires at 85 Hz is 16 ms late. With
+    `solver=diffrax.Heun()` and dt 0.025 ms it is right to 0.05 ms; see the documentation of solvers.
+
     ```python
     >>> import brainsim as bs
     >>> run = bs.simulate(bs.Population(1, bs.HHTraub()), 50.0, dt=0.01, inputs=500.0, record=dict(spikes=True))

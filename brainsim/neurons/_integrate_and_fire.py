@@ -117,6 +117,9 @@ class AdEx(AbstractNeuron):
     fixed-step solver that overshoots it stays finite. Where v_peak is above v_t + 40 delta_t a spike is counted there:
     from there the upstroke takes c / g_l exp(-40).
 
+    By default a spike is late by about one or two steps, and so is everything after it: at dt 0.1 ms about 0.15 ms a
+    spike. The errors are in the documentation of solvers; `brainsim.simulate_events` has none.
+
     ```python
     >>> import brainsim as bs
     >>> run = bs.simulate(bs.Population(1, bs.AdEx()), 100.0, dt=0.05, inputs=800.0, record=dict(spikes=True))
