@@ -128,10 +128,8 @@ def _run(
 ) -> Events:
     n, resets = cell.n, cell.neuron.resets
     args = Flow(jnp.zeros((), end.dtype), jnp.zeros((), bool))
-    analysis = structure(lambda y: cell.vector_field(0.0, y, args), y)
-    if analysis.coupled:
-        raise ValueError("exact events take neurons one by one, but these depend on one another; use simulate")
-    diverges = resets and not analysis.affine  # an affine flow takes for ever
+    affine = structure(lambda y: cell.vector_field(0.0, y, args), y).affine
+    diverges = resets and not affine  # an affine flow takes for ever
     each = lambda tree: jax.tree.map(lambda x: 0 if eqx.is_array(x) and x.ndim else None, tree)
     arriving = {name: jnp.atleast_1d(x.times.astype(end.dtype)) for name, x in trains.items()}
     times = {name: jnp.broadcast_to(x, (n, x.shape[-1])) for name, x in arriving.items()}

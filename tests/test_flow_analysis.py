@@ -296,7 +296,7 @@ def test_who_integrates_what(x32):
 
 
 def test_exact_events_are_of_independent_neurons(x64):
-    with pytest.raises(ValueError, match="these depend on one another; use simulate"):
+    with pytest.raises(ValueError, match="none may depend on another; simulate runs others"):
         bs.simulate_events(bs.Population(N, cell(MIXING["reduce"])), 1.0, max_spikes=2)
 
 
