@@ -5,6 +5,7 @@ operands vary over different axes first casts them to vary over all of these, an
 sum over devices: the gradient of what is common to them.
 """
 
+import contextlib
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -95,6 +96,12 @@ def is_spread(ctx: Any) -> bool:
     return context.num_devices > 1 and context.abstract_mesh is not None
 
 
+def precision(arrays: Sequence[Any]) -> contextlib.AbstractContextManager[Any]:
+    """In which what has to do with `arrays` can be traced: XLA calls for parts of a program in threads of its own."""
+    wide = any(x.dtype.name in ("float64", "complex128", "int64", "uint64") for x in arrays)
+    return jax.enable_x64(True) if wide else contextlib.nullcontext()
+
+
 def split(
     f: Callable[..., Any],
     operands: Sequence[str],
@@ -108,7 +115,6 @@ def split(
     over, and the sum is added to the operand of number `adds_to`, if there is one.
     """
     summed = set("".join(operands)) - set("".join(results))
-    wide = jnp.result_type(float) == jnp.float64  # for XLA partitions in threads of its own
 
     def partition(mesh: Any, arguments: Sequence[Any], result: Any) -> Any:
         outs = result if isinstance(result, list) else [result]
@@ -117,7 +123,7 @@ def split(
         place = lambda names: NamedSharding(mesh, PartitionSpec(*(given.get(name) for name in names)))
 
         def part(*arrays: Any) -> Any:
-            with jax.enable_x64(wide):
+            with precision(arrays):
                 return added_up(*arrays)
 
         def added_up(*arrays: Any) -> Any:

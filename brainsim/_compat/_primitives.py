@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._devices import alike, invariant, is_spread, needing_devices, on_mesh, split
+from ._devices import alike, invariant, is_spread, needing_devices, on_mesh, precision, split
 
 try:
     from jax.core import ShapedArray as ShapedArray
@@ -189,7 +189,8 @@ def _lower(primitive: Primitive, compute: Callable[..., Any], **options: Any) ->
         f = ft.partial(compute, **params)
         if is_spread(ctx):
             f = split(f, *axes(*ctx.avals_in, **params), (ctx.avals_in, ctx.avals_out), adds_to)
-        return mlir.lower_fun(f, multiple_results=primitive.multiple_results)(ctx, *values)
+        with precision(ctx.avals_in):
+            return mlir.lower_fun(f, multiple_results=primitive.multiple_results)(ctx, *values)
 
     mlir.register_lowering(primitive, lower, **options)
 
