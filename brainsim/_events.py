@@ -10,12 +10,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ._alike import independent
+from ._domain import POSITIVE
+from ._doors import check_solver
 from ._dynamics import AbstractNeuron
 from ._event_flow import EventFlow
 from ._flow import structure
 from ._hybrid import Now, Unit, over
 from ._population import Cell, Flow, Population
+from ._quantity import shown
 from ._simulate import named_inputs
+from ._typing import number, whole_number
 from .inputs import AbstractInput, SpikeTrain
 
 
@@ -86,15 +90,21 @@ def simulate_events(
     ```
     """
     population = cell if isinstance(cell, Population) else Population(1, cell)
+    duration = number(duration, "the duration", unit="ms", domain=POSITIVE)
+    max_spikes = whole_number(max_spikes, "max_spikes", least=1)
+    max_steps = whole_number(max_steps, "max_steps", least=1)
+    for name, value in (("rtol", rtol), ("atol", atol), ("max_step", max_step)):
+        if value is not None:
+            number(value, name, domain=POSITIVE)
+    if solver is not None:
+        check_solver(solver)
+    if not isinstance(adjoint, diffrax.AbstractAdjoint | None):
+        raise ValueError(f"adjoint must be one of diffrax's, such as diffrax.ForwardMode(), got {shown(adjoint)}")
     if population.noise:
         raise ValueError("exact events need a flow without noise; use simulate")
     if population.n > 1 and not independent(population):
         raise ValueError("exact events take neurons one by one: what differs between them must be a parameter, and "
                          "none may depend on another; simulate runs others")  # fmt: skip
-    if not duration > 0:
-        raise ValueError(f"the duration must be positive, got {duration} ms")
-    if isinstance(max_spikes, bool) or not isinstance(max_spikes, int) or max_spikes < 1:
-        raise ValueError(f"max_spikes must be a positive whole number, got {max_spikes!r}")
     given = named_inputs(population, inputs, 0)
     current = given.pop("current", 0.0)
     if isinstance(current, AbstractInput):

@@ -11,10 +11,13 @@ from jaxtyping import Array, Bool, Float, Int
 from . import ops
 from ._bundle import Synapses, bundled, grouped, part, synapses, with_delays
 from ._compat import at_once
+from ._doors import by_name, key_or_none
 from ._dynamics import AbstractDelayed, AbstractNode, AbstractRule, Past
 from ._population import Population, PopulationState
 from ._projection import Fused, Projection
+from ._quantity import shown
 from ._surrogate import AbstractCompactSurrogate
+from ._text import choices
 from .synapses import DelayedCSR, DelayedRegenerated
 
 
@@ -88,8 +91,14 @@ class Network(AbstractNode):
         *,
         key: Array | None = None,
     ):
-        self.populations = dict(populations)
+        self.populations = by_name(populations, "populations", "dict(E=Population(...))")
+        for name, p in self.populations.items():
+            if not isinstance(p, AbstractNode) or "." in name:
+                raise ValueError(f"population {name!r} must be a Population, with a name without dots; got {shown(p)}")
+        key_or_none(key)
         named: Any = dict(projections) if isinstance(projections, Mapping) else _names(projections)
+        for p in named.values():
+            _check_projection(p)
         groups = grouped(named)
         late = {name for names in groups.values() for name in names}
         number = {name: i for i, name in enumerate(named)}
@@ -156,7 +165,7 @@ class Network(AbstractNode):
         ```
         """
         if name not in self.projections:
-            raise ValueError(f"no projection {name!r}; available: {', '.join(self.projections) or 'none'}")
+            raise ValueError(f"no projection {name!r}; {choices(name, self.projections)}")
         p = self.projections[name]
         return part(self.bundles[p.connect.bundle], p) if isinstance(p.connect, Fused) else synapses(name, p)
 
@@ -180,7 +189,7 @@ class Network(AbstractNode):
         """The state variable `name`, as listed by `variables`."""
         population, _, variable = name.partition(".")
         if name not in self.variables:
-            raise ValueError(f"no state variable {name!r}; available: {', '.join(self.variables)}")
+            raise ValueError(f"no state variable {name!r}; {choices(name, self.variables)}")
         return self.populations[population].read(state.populations[population], variable)
 
     def init(self, *, dt, key=None):
@@ -214,7 +223,7 @@ class Network(AbstractNode):
         if isinstance(solver, Mapping):
             if unknown := [name for name in solver if name not in self.populations]:
                 raise ValueError(
-                    f"solver for unknown population {unknown[0]!r}; available: {', '.join(self.populations)}"
+                    f"solver for unknown population {unknown[0]!r}; {choices(unknown[0], self.populations)}"
                 )
         of = lambda name: solver.get(name) if isinstance(solver, Mapping) else solver
         solvers = {name: p.prepare(of(name), dt=dt) for name, p in populations.items()}
@@ -310,10 +319,18 @@ def set_row(history: Array, k: Array, spikes: Any) -> Array:
     return jax.lax.dynamic_update_index_in_dim(history, spikes, row_number(history, k), 0)
 
 
+def _check_projection(p: Any) -> None:
+    if not isinstance(p, Projection):
+        raise ValueError(f"a network is wired by Projection('E', 'I.exc', rule, delay=1.0), got {shown(p)}")
+
+
 def _names(projections: Iterable[Projection]) -> dict[str, Projection]:
     """`"E->I.exc"`, with `#2`, `#3` for repetitions."""
+    if not isinstance(projections, Iterable):
+        raise ValueError(f"projections are a list, or a dict that names them; got {shown(projections)}")
     named: dict[str, Projection] = {}
     for p in projections:
+        _check_projection(p)
         name, i = f"{p.pre}->{p.post}", 1
         while (name if i == 1 else f"{name}#{i}") in named:
             i += 1

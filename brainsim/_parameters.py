@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ._domain import FINITE
+from ._text import choices
 from ._typing import as_double, as_float
 
 M = TypeVar("M")
@@ -84,7 +85,7 @@ def find(model: Any, name: str) -> Leaf:
         return ends[0]
     if ends:
         raise ValueError(f"parameter {name!r} is ambiguous; it may be {' or '.join(leaf.path for leaf in ends)}")
-    raise ValueError(f"no parameter {name!r}; available: {', '.join(map(str, available.values())) or 'none'}")
+    raise ValueError(f"no parameter {name!r}; {choices(name, available.values())}")
 
 
 def parameters(model: Any) -> dict[str, Array]:

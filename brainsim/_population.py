@@ -10,18 +10,21 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ._clock import Moment, flow_at, input_at
 from ._compat import at_once, is_outermost
 from ._conform import check_models
 from ._domain import FINITE
+from ._doors import check_solver, key_or_none
 from ._dynamics import AbstractNeuron, AbstractNode, AbstractReceptor
 from ._flow import Structure, structure
 from ._propagator import propagator
 from ._quantity import shown
 from ._solver import AbstractBrownian, Exact, Prepared, chosen, objection
 from ._surrogate import AbstractCompactSurrogate
+from ._text import choices
 from ._typing import Param, State, as_float, get, put, variables, whole_number, whole_up
 
 _FOR_EVER = 2.0**30  # steps of refractoriness at most: one may be added to the number of a step
@@ -108,8 +111,8 @@ class Population(AbstractNode):
         for what in ("initial", "noise"):
             for name, value in getattr(self, what).items():
                 if name not in available:
-                    raise ValueError(f"{what} names {name!r}, which is not a variable of the neuron; available: "
-                                     f"{', '.join(available)}")  # fmt: skip
+                    raise ValueError(f"{what} names {name!r}, which is not a variable of the neuron; "
+                                     f"{choices(name, available)}")  # fmt: skip
                 if eqx.is_array(value) and value.shape not in ((), (self.n,)):
                     raise ValueError(f"{what}[{name!r}] must be a scalar or have shape ({self.n},), got {value.shape}")
 
@@ -136,7 +139,7 @@ class Population(AbstractNode):
         """The state variable `name`, as listed by `variables`."""
         receptor, _, variable = name.rpartition(".")
         if name not in self.variables:
-            raise ValueError(f"no state variable {name!r}; available: {', '.join(self.variables)}")
+            raise ValueError(f"no state variable {name!r}; {choices(name, self.variables)}")
         return get(state.receptors[receptor], variable) if receptor else get(state.neuron, variable)
 
     # --- the hybrid system -------------------------------------------------------------------------------------------
@@ -147,7 +150,7 @@ class Population(AbstractNode):
     def vector_field(self, t: Any, y: Cell, args: Flow) -> Cell:
         """d/dt of neurons and receptors; the held variables of refractory neurons stand still."""
         v: Any = get(y.neuron, "v") if self.receptors else None
-        current: Any = input_at(args.current, t) if callable(args.current) else args.current
+        current: Any = self._flowing(args.current, t) if callable(args.current) else args.current
         for name, receptor in self.receptors.items():
             current = current + receptor.current(y.receptors[name], v)
         neuron = flow_at(self.neuron.vector_field, t, y.neuron, current)
@@ -155,12 +158,22 @@ class Population(AbstractNode):
         receptors = {name: flow_at(r.vector_field, t, y.receptors[name], v) for name, r in self.receptors.items()}
         return Cell(neuron, receptors)
 
+    def _flowing(self, f: Callable[[Any], Any], t: Any) -> Any:
+        """The current that a function of time is at t."""
+        current = input_at(f, t)
+        if isinstance(current, int | float | np.ndarray | np.generic | jax.Array):
+            if jnp.shape(current) in ((), (1,), (self.n,)):
+                return current
+            current = f"shape {jnp.shape(current)}"
+        raise ValueError(f"a current must be a number or have shape ({self.n},), the function of t returned {current}")
+
     def init(self, *, dt, key=None):
         draws = any(callable(x) for x in self.initial.values())
         if key is None:
             if draws or self.noise:
                 raise ValueError("a population with noise or random initial values needs a key: simulate(..., key=...)")
         else:
+            key_or_none(key)
             key, draw = at_once(lambda key: _keys(key, len(self.initial)), key)
         y = _rest(self.neuron, self.receptors, self.n) if is_outermost() else self._rest()
         start = {}
@@ -181,6 +194,8 @@ class Population(AbstractNode):
         def field(refractory: Array) -> Callable[..., Cell]:
             return lambda y, t=zero, current=zero: self.vector_field(t, y, Flow(current, refractory))
 
+        if solver is not None:
+            check_solver(solver)
         flow = structure(field(free), y, zero, zero)
         solver = chosen(flow) if solver is None else solver
         if problem := objection(solver, flow):

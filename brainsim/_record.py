@@ -15,6 +15,7 @@ from ._compat import is_traced
 from ._dynamics import AbstractNode
 from ._quantity import numbers, shown
 from ._spikes import Spikes
+from ._text import choices
 from ._typing import static, whole_number
 
 
@@ -128,14 +129,14 @@ class Record(eqx.Module):
             sizes = node.sizes
             for population in () if self.what is True else self.what:
                 if population not in sizes:
-                    raise ValueError(f"record {name!r}: no population {population!r}; available: {', '.join(sizes)}")
+                    raise ValueError(f"record {name!r}: no population {population!r}; {choices(population, sizes)}")
             if self.every != 1:
                 raise ValueError(f"record {name!r}: spikes are recorded in every step, got every={self.every}")
             widths = [sizes[p] for p in (sizes if self.what is True else self.what)]
         elif isinstance(self.what, str):
             if self.what not in node.variables:
-                raise ValueError(f"record {name!r}: no state variable {self.what!r}; available: "
-                                 f"{', '.join(node.variables)}")  # fmt: skip
+                raise ValueError(f"record {name!r}: no state variable {self.what!r}; "
+                                 f"{choices(self.what, node.variables)}")  # fmt: skip
             widths = [node.sizes.get(self.what.partition(".")[0], node.sizes.get("", 0))]
         elif callable(self.what):
             widths = []
@@ -225,7 +226,7 @@ class Result(eqx.Module):
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.records:
-            raise ValueError(f"nothing was recorded as {name!r}; available: {', '.join(self.records) or 'nothing'}")
+            raise ValueError(f"nothing was recorded as {name!r}; {choices(name, self.records)}")
         return self.records[name]
 
     @property

@@ -15,11 +15,13 @@ from jaxtyping import Array, Int, PyTree
 from ._compat import alike, as_carried, cpu_options, is_outermost
 from ._differentiated import unless_differentiated
 from ._domain import FINITE
+from ._doors import by_name, check_node, check_takes
 from ._dynamics import AbstractConnectivity, AbstractDelayed, AbstractNode
 from ._population import Population
 from ._projection import Projection
 from ._record import Record, Result, Snapshot
 from ._start import started
+from ._text import choices
 from ._together import Together, better_together, is_small, together
 from ._typing import as_float, number, whole
 from .inputs import AbstractInput, with_own_keys
@@ -84,6 +86,7 @@ def simulate(
 
     ```
     """
+    check_node(node, "simulate")
     steps, dt = whole(duration, dt, "the duration"), number(dt, "dt", unit="ms")
     given = named_inputs(node, inputs, steps)
     records = named_records(node, record)
@@ -322,7 +325,8 @@ def _divisors(n: int, depth: int) -> list[int] | None:
 
 def named_records(node: AbstractNode, record: Mapping[str, Any] | None) -> dict[str, Record]:
     """Records by name, checked."""
-    return {n: (r if isinstance(r, Record) else Record(r)).checked(n, node) for n, r in (record or {}).items()}
+    given = by_name(record, "records", "dict(v='v', spikes=True)")
+    return {n: (r if isinstance(r, Record) else Record(r)).checked(n, node) for n, r in given.items()}
 
 
 def named_inputs(node: AbstractNode, inputs: Any, steps: int) -> dict[str, Any]:
@@ -337,7 +341,7 @@ def named_inputs(node: AbstractNode, inputs: Any, steps: int) -> dict[str, Any]:
     named = {}
     for name, value in inputs.items():
         if name not in available:
-            raise ValueError(f"input to unknown {name!r}; available: {', '.join(available)}")
+            raise ValueError(f"input to unknown {name!r}; {choices(name, available)}")
         if isinstance(value, AbstractInput):
             try:
                 value.check(available[name])
@@ -349,6 +353,7 @@ def named_inputs(node: AbstractNode, inputs: Any, steps: int) -> dict[str, Any]:
             if receptor:
                 raise ValueError(f"input {name!r} takes events per step, not a function of time; "
                                  "give an array of shape (steps, n) or an input such as Poisson")  # fmt: skip
+            check_takes(value, f"input {name!r}", "t")
             named[name] = value
         else:
             named[name] = _array_input(name, value, available[name], steps)

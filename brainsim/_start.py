@@ -1,7 +1,6 @@
 """Where a run starts: by itself, or where another one ended."""
 
 import functools as ft
-import math
 from typing import Any
 
 import jax
@@ -11,11 +10,12 @@ from jaxtyping import Array
 
 from ._clock import LAST, label
 from ._compat import is_traced
+from ._doors import check_node, key_or_none
 from ._dynamics import AbstractNode
 from ._leaves import named
 from ._record import Snapshot
 from ._shapes import arrays_of, filled, remembered
-from ._typing import whole
+from ._typing import number, whole
 
 _RINGS = ("history", "lists", "relevant", "late")  # of a network's state: a row for each step of the longest delay
 
@@ -44,8 +44,10 @@ def initial_state(node: AbstractNode, dt: float, *, start: float = 0.0, key: Arr
 
     ```
     """
+    check_node(node, "initial_state")
     whole(dt, dt, "the time step")
-    if not (math.isfinite(start) and start >= 0):
+    start = number(start, "the start", unit="ms")
+    if start < 0:
         raise ValueError(f"the start must not be before 0 ms, got {start} ms")
     k = round(start / dt)
     if abs(float(label(k, dt)) - start) > 1e-3 * dt:
@@ -104,6 +106,7 @@ def _state_of(shapes: tuple[Any, ...], tree: Any, dt: float, dtype: Any) -> Any:
 
 def _typed(key: Any) -> Any:
     """A key of the kind that knows what it is, also for one of the old kind."""
+    key_or_none(key)
     old = isinstance(key, jax.Array) and key.dtype == jnp.uint32
     return jax.random.wrap_key_data(key) if old else key
 

@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, PyTree
 from ._compat import is_traced
 from ._domain import FINITE, POSITIVE, check
 from ._quantity import magnitude as magnitude, numbers, shown
+from ._text import choices
 
 State: TypeAlias = PyTree[Array]
 """The state of a dynamical system: a NamedTuple (classes) or a dict (models from functions) of arrays."""
@@ -250,7 +251,7 @@ def get(y: State, name: str) -> Array:
     **Raises:** `ValueError` naming the variables there are.
     """
     if name not in variables(y):
-        raise ValueError(f"no state variable {name!r}; available: {', '.join(variables(y)) or 'none'}")
+        raise ValueError(f"no state variable {name!r}; {choices(name, variables(y))}")
     return y[name] if isinstance(y, dict) else getattr(y, name)
 
 

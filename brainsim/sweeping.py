@@ -16,6 +16,7 @@ from ._points import evaluate
 from ._progress import Progress
 from ._quantity import numbers, shown
 from ._resumable import asked_for, check_free
+from ._text import choices
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -199,7 +200,7 @@ def _dataset(
 
     for what, given in (("dims", dims), ("units", units)):
         if unknown := [name for name in given if name not in outputs]:
-            raise ValueError(f"{what} for unknown output {unknown[0]!r}; available: {', '.join(outputs)}")
+            raise ValueError(f"{what} for unknown output {unknown[0]!r}; {choices(unknown[0], outputs)}")
     if clash := [name for name in outputs if name in axes]:
         raise ValueError(f"output {clash[0]!r} has the name of an axis")
     over = tuple(axes) if mode == "grid" else ("point",)

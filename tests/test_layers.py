@@ -21,6 +21,7 @@ LAYERS = [
     ["_numerics", "inputs"],  # inputs are arrays in, arrays out too, but draw random events with a kernel
     ["_surrogate"],
     ["_dynamics"],
+    ["_doors"],
     ["_conform"],
     ["_flow"],
     ["_propagator"],

@@ -9,6 +9,7 @@ import numpy as np
 
 from .._record import Snapshot
 from .._spikes import Spikes
+from .._text import choices
 from ._layout import Table
 from ._store import AbstractStore
 
@@ -80,7 +81,7 @@ class Run:
         for table in self.tables:
             if table.path == path:
                 return self.store.read(table, self.rows[path])
-        raise ValueError(f"no table {path!r}; available: {', '.join(t.path for t in self.tables) or 'nothing'}")
+        raise ValueError(f"no table {path!r}; {choices(path, [t.path for t in self.tables])}")
 
     def times(self, name: str) -> np.ndarray:
         """The time (ms) of each row of a record: the end of the step after which it was taken."""
@@ -119,7 +120,7 @@ class Run:
     def _tables(self, name: str) -> list[Table]:
         found = [table for table in self.tables if table.record == name]
         if not found:
-            raise ValueError(f"nothing was recorded as {name!r}; available: {', '.join(self.names) or 'nothing'}")
+            raise ValueError(f"nothing was recorded as {name!r}; {choices(name, self.names)}")
         return found
 
     def _value(self, table: Table) -> Any:

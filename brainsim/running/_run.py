@@ -13,12 +13,14 @@ from typing import Any
 from jaxtyping import Array
 
 from .._compat import is_outermost
+from .._doors import check_node
 from .._dynamics import AbstractNode
 from .._progress import Progress, progress_bar
 from .._record import Record, Snapshot
 from .._resumable import asked_for
 from .._simulate import named_inputs, named_records
 from .._start import started
+from .._text import choices
 from .._typing import number, whole
 from ._open import open_store
 from ._result import Run
@@ -87,12 +89,13 @@ def run(
     """
     if not is_outermost():
         raise ValueError("run drives a simulation from outside; inside of jit, grad or vmap use simulate")
+    check_node(node, "run")
     steps, dt = whole(duration, dt, "the duration"), number(dt, "dt", unit="ms")
     duration = number(duration, "the duration", unit="ms")
     given = named_inputs(node, inputs, steps)
     records = named_records(node, record)
     if unknown := [name for name in units or {} if name not in records]:
-        raise ValueError(f"units for unknown record {unknown[0]!r}; available: {', '.join(records)}")
+        raise ValueError(f"units for unknown record {unknown[0]!r}; {choices(unknown[0], records)}")
     path, continued = asked_for(out, resume, overwrite)
     longest = max((r.every for r in records.values()), default=1)
     least = max(longest, 2)  # of a loop of a single step XLA would make another program

@@ -1,0 +1,59 @@
+"""What is handed to a verb: either it is what the verb takes, or one line says what it is instead."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import diffrax
+from jaxtyping import Array
+
+from ._dynamics import AbstractNeuron, AbstractNode
+from ._quantity import shown
+from ._typing import check_key
+
+
+def check_node(node: Any, verb: str) -> None:
+    """**Raises:** `ValueError` unless `node` is one that can be run."""
+    if isinstance(node, AbstractNode):
+        return
+    hint = f"; wrap the neuron in Population(1, {type(node).__name__}(...))" if isinstance(node, AbstractNeuron) else ""
+    raise ValueError(f"{verb} takes a Population or a Network, got {shown(node)}{hint}")
+
+
+def check_solver(solver: Any, what: str = "solver") -> None:
+    """**Raises:** `ValueError` unless `solver` is one of diffrax's kind."""
+    if isinstance(solver, diffrax.AbstractSolver):
+        return
+    hint = f"; write {solver.__name__}()" if isinstance(solver, type) else ""
+    raise ValueError(f"{what} must be a diffrax solver such as ExponentialEuler() or Heun(), got {shown(solver)}{hint}")
+
+
+def key_or_none(key: Array | None, what: str = "key") -> Array | None:
+    """`key`, if it is one or None."""
+    if key is not None:
+        check_key(key, what)
+    return key
+
+
+def by_name(value: Mapping[str, Any] | None, what: str, example: str) -> dict[str, Any]:
+    """`value`, a mapping from names, as a dict; None is empty.
+
+    **Raises:** `ValueError` for anything else.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise ValueError(f"{what} go by name, such as {example}; got {shown(value)}")
+    return dict(value)
+
+
+def check_takes(f: Callable[..., Any], what: str, *names: str) -> None:
+    """**Raises:** `ValueError` unless the function can be called with so many arguments."""
+    try:
+        signature = inspect.signature(f)
+    except (TypeError, ValueError):  # a built-in function does not say
+        return
+    try:
+        signature.bind(*names)
+    except TypeError:
+        raise ValueError(f"{what} must be a function of ({', '.join(names)}), got one of {signature}") from None

@@ -1,0 +1,130 @@
+"""Whatever is handed to a public function: it fits, or one line says what was given.
+
+For each argument in turn, beside others that are right, everything that it might be mistaken for. The constructors are
+in test_bad_arguments.py.
+"""
+
+import inspect
+import linecache
+import math
+import traceback
+
+import jax
+import jax.numpy as jnp
+import matplotlib.figure
+import numpy as np
+import pytest
+
+import brainsim as bs
+
+KEY = jax.random.key(0)
+CELL = bs.Population(1, bs.LIF(), dict(exc=bs.ExpCurrent()))
+RECORDING = bs.io.Recording(dt=0.1, stimulus=np.ones(20), voltage=np.linspace(-70.0, -60.0, 20))
+PATTERN = bs.Procedural(bs.FixedOutDegree(1)).build(KEY, 3, 3, same=False).pattern
+SEED, TABLE = np.zeros(2, np.uint32), np.zeros(0, np.uint32)
+ROW = dict(indices=np.array([1], np.int32), indptr=np.array([0, 1, 1], np.int32))
+AX = matplotlib.figure.Figure().subplots()
+LOSS = lambda model, recording: (model.tau - 12.0) ** 2  # noqa: E731
+
+# Right arguments, by position and by name.
+RIGHT = {
+    bs.simulate: dict(node=CELL, duration=0.2, dt=0.1),
+    bs.initial_state: dict(node=CELL, dt=0.1),
+    bs.run: dict(node=CELL, duration=0.2, dt=0.1, progress=False),
+    bs.simulate_events: dict(cell=bs.LIF(), duration=1.0, max_spikes=1),
+    bs.sweep: dict(fn=lambda a: a, axes=dict(a=[1.0, 2.0]), progress=False),
+    bs.fit: dict(
+        model=bs.LIF(), recording=RECORDING, free=dict(tau=(5.0, 20.0)), loss=LOSS, starts=1, steps=1, progress=False
+    ),
+    bs.with_params: dict(model=bs.LIF(), values=dict(tau=5.0)),
+    bs.parameters: dict(model=bs.LIF()),
+    bs.units: dict(module=bs.LIF()),
+    bs.docs: dict(module=bs.LIF()),
+    bs.domains: dict(module=bs.LIF()),
+    bs.param: dict(default=1.0),
+    bs.open_run: dict(path="nowhere"),
+    bs.Network: dict(populations=dict(E=CELL), projections=[]),
+    bs.networks.coba: dict(n_e=4, n_i=1, p=0.5),
+    bs.networks.cuba: dict(n_e=4, n_i=1, p=0.5),
+    bs.networks.coba_hh: dict(n_e=4, n_i=1, p=0.5),
+    bs.networks.brunel: dict(order=10),
+    bs.networks.microcircuit: dict(scale=0.005),
+    bs.io.read_recording: dict(path="nowhere.csv"),
+    bs.io.write_recording: dict(recording=RECORDING, path="nowhere/a.csv"),
+    bs.losses.voltage_mse: dict(model=bs.LIF(), recording=RECORDING),
+    bs.losses.spike_log_likelihood: dict(
+        model=bs.neurons.EscapeLIF(), recording=bs.io.Recording(dt=0.1, stimulus=np.ones(20), spike_times=[1.0])
+    ),
+    bs.ops.csr_matvec: dict(spikes=np.ones(2), weight=1.0, **ROW, n_post=2),
+    bs.ops.csr_rmatvec: dict(values=np.ones(2), weight=1.0, **ROW),
+    bs.ops.csr_outer: dict(spikes=np.ones(2), values=np.ones(2), **ROW),
+    bs.ops.dense_matvec: dict(spikes=np.ones(2), weight=np.ones((2, 3))),
+    bs.ops.fan_out_matvec: dict(spikes=np.ones(2), weight=1.0, indices=np.zeros((2, 1), np.int32), n_post=2),
+    bs.ops.poisson_counts: dict(key=KEY, step=np.uint32(0), mean=1.0, n=3),
+    bs.ops.bernoulli_counts: dict(key=KEY, step=np.uint32(0), probability=0.5, n=3),
+    bs.ops.procedural_matvec: dict(spikes=np.ones(3), seed=SEED, table=TABLE, pattern=PATTERN),
+    bs.ops.procedural_rmatvec: dict(values=np.ones(3), seed=SEED, table=TABLE, pattern=PATTERN),
+    bs.ops.procedural_synapses: dict(seed=SEED, table=TABLE, pattern=PATTERN),
+    bs.ops.spike_list: dict(spikes=jnp.ones(2), size=3),
+    bs.ops.empty_events: dict(capacity=3),
+    bs.plotting.raster: dict(ax=AX, times=np.arange(3.0), rows=np.arange(3)),
+    bs.plotting.losses: dict(ax=AX, history=np.ones((3, 2))),
+}
+# What other tests hand everything to, or what takes whatever it is given.
+ELSEWHERE = {bs.rate, bs.spike_times, bs.cv_isi, bs.neuron}
+
+
+class Other:
+    """Nothing that any function takes."""
+
+
+NEVER = {"object": Other(), "complex": 1j, "bytes": b"1", "set": {1.0}, "a class": Other, "texts": np.array(["a"])}
+PERHAPS = {"None": None, "nan": math.nan, "inf": math.inf, "negative": -1.0, "zero": 0, "half": 0.5, "huge": 10**30}
+PERHAPS |= {"text": "x", "empty text": "", "true": True, "array": np.ones(7), "empty": [], "list": ["v"], "dict": {"a": 1.0}}
+PERHAPS |= {"function": lambda *_: 1.0, "key": KEY, "neuron": bs.LIF(), "network": bs.Network(dict(E=CELL))}
+
+
+def arguments(f):
+    kinds = inspect.Parameter
+    every = inspect.signature(f).parameters.values()
+    return [p for p in every if p.kind not in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)]
+
+
+def outcome(f, **given):
+    """None if it is accepted; else the message, with where it was raised if that was not deliberate."""
+    ahead = [given.pop(p.name) for p in arguments(f) if p.kind is inspect.Parameter.POSITIONAL_ONLY and p.name in given]
+    try:
+        f(*ahead, **given)
+    except (ValueError, OSError) as e:
+        last = traceback.extract_tb(e.__traceback__)[-1]
+        said, deliberate = str(e), "raise" in linecache.getline(last.filename, last.lineno)
+        deliberate &= "brainsim" in last.filename
+        return said if said and "\n" not in said and deliberate else f"OBSCURE {said!r} at {last.filename}:{last.lineno}"
+    except Exception as e:
+        last = traceback.extract_tb(e.__traceback__)[-1]
+        return f"OBSCURE {type(e).__name__} {e} at {last.filename}:{last.lineno}"
+
+
+@pytest.mark.parametrize("f", RIGHT, ids=lambda f: f.__name__)
+def test_one_line(f, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    wrong = []
+    for p in arguments(f):
+        for what, value in {**NEVER, **PERHAPS}.items():
+            said = outcome(f, **{**RIGHT[f], p.name: value})
+            accepted = said is None and what in NEVER and (f, p.name) not in ANYTHING
+            if accepted or (said or "").startswith("OBSCURE"):
+                wrong.append(f"{p.name} = {what}: {said or 'accepted'}")
+    assert not wrong, "\n".join(wrong)
+
+
+ANYTHING = {(bs.parameters, "model"), (bs.param, "default"), (bs.sweep, "dims")}
+
+
+def test_every_function_is_tried():
+    spaces = (bs, bs.losses, bs.fitting, bs.io, bs.networks)
+    public = {getattr(space, name) for space in spaces for name in dir(space) if not name.startswith("_")
+              if inspect.isfunction(getattr(space, name, None))}  # fmt: skip
+    missing = {f for f in public if f.__module__.startswith("brainsim")} - set(RIGHT) - ELSEWHERE
+    assert not missing
+    assert sum(len(arguments(f)) for f in RIGHT) * (len(NEVER) + len(PERHAPS)) > 3000
