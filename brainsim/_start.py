@@ -66,8 +66,7 @@ def started(
         first = _continued(node, dt, state, key)
     else:
         raise ValueError("give start= or state=, not both: a state has its time")
-    if not is_traced(first.k):
-        _check_end(int(first.k), steps)
+    _check_end(0 if is_traced(first.k) else int(first.k), steps)
     return first
 
 

@@ -9,6 +9,7 @@ import linecache
 import math
 import traceback
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import matplotlib.figure
@@ -70,6 +71,12 @@ RIGHT = {
     bs.plotting.raster: dict(ax=AX, times=np.arange(3.0), rows=np.arange(3)),
     bs.plotting.losses: dict(ax=AX, history=np.ones((3, 2))),
 }
+# These are traced only: to compile what is accepted would take minutes.
+TRACED = {
+    bs.simulate,
+    bs.simulate_events,
+    *(f for f in RIGHT if f.__module__.startswith(("brainsim.losses", "brainsim.ops"))),
+}
 # What other tests hand everything to, or what takes whatever it is given.
 ELSEWHERE = {bs.rate, bs.spike_times, bs.cv_isi, bs.neuron}
 
@@ -80,7 +87,15 @@ class Other:
 
 NEVER = {"object": Other(), "complex": 1j, "bytes": b"1", "set": {1.0}, "a class": Other, "texts": np.array(["a"])}
 PERHAPS = {"None": None, "nan": math.nan, "inf": math.inf, "negative": -1.0, "zero": 0, "half": 0.5, "huge": 10**30}
-PERHAPS |= {"text": "x", "empty text": "", "true": True, "array": np.ones(7), "empty": [], "list": ["v"], "dict": {"a": 1.0}}
+PERHAPS |= {
+    "text": "x",
+    "empty text": "",
+    "true": True,
+    "array": np.ones(7),
+    "empty": [],
+    "list": ["v"],
+    "dict": {"a": 1.0},
+}
 PERHAPS |= {"function": lambda *_: 1.0, "key": KEY, "neuron": bs.LIF(), "network": bs.Network(dict(E=CELL))}
 
 
@@ -93,13 +108,16 @@ def arguments(f):
 def outcome(f, **given):
     """None if it is accepted; else the message, with where it was raised if that was not deliberate."""
     ahead = [given.pop(p.name) for p in arguments(f) if p.kind is inspect.Parameter.POSITIONAL_ONLY and p.name in given]
+    call = lambda: f(*ahead, **given)  # noqa: E731
     try:
-        f(*ahead, **given)
+        jax.make_jaxpr(lambda: jax.tree.leaves(eqx.filter(call(), eqx.is_array)))() if f in TRACED else call()
     except (ValueError, OSError) as e:
         last = traceback.extract_tb(e.__traceback__)[-1]
         said, deliberate = str(e), "raise" in linecache.getline(last.filename, last.lineno)
         deliberate &= "brainsim" in last.filename
-        return said if said and "\n" not in said and deliberate else f"OBSCURE {said!r} at {last.filename}:{last.lineno}"
+        return (
+            said if said and "\n" not in said and deliberate else f"OBSCURE {said!r} at {last.filename}:{last.lineno}"
+        )
     except Exception as e:
         last = traceback.extract_tb(e.__traceback__)[-1]
         return f"OBSCURE {type(e).__name__} {e} at {last.filename}:{last.lineno}"
