@@ -1,7 +1,7 @@
 """What is handed to a verb: either it is what the verb takes, or one line says what it is instead."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import diffrax
@@ -9,7 +9,8 @@ from jaxtyping import Array
 
 from ._dynamics import AbstractNeuron, AbstractNode
 from ._quantity import shown
-from ._typing import check_key
+from ._text import choices
+from ._typing import check_key, whole_number
 
 
 def check_node(node: Any, verb: str) -> None:
@@ -18,6 +19,16 @@ def check_node(node: Any, verb: str) -> None:
         return
     hint = f"; wrap the neuron in Population(1, {type(node).__name__}(...))" if isinstance(node, AbstractNeuron) else ""
     raise ValueError(f"{verb} takes a Population or a Network, got {shown(node)}{hint}")
+
+
+def check_solvers(solver: Any) -> None:
+    """**Raises:** `ValueError` unless `solver` is None, one of diffrax's kind, or such solvers by population."""
+    if isinstance(solver, Mapping):
+        for name, each in by_name(solver, "solvers", "dict(E=ExponentialEuler())").items():
+            if each is not None:
+                check_solver(each, f"solver[{name!r}]")
+    elif solver is not None:
+        check_solver(solver)
 
 
 def check_solver(solver: Any, what: str = "solver") -> None:
@@ -45,6 +56,31 @@ def by_name(value: Mapping[str, Any] | None, what: str, example: str) -> dict[st
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         raise ValueError(f"{what} go by name, such as {example}; got {shown(value)}")
     return dict(value)
+
+
+def given_count(value: Any, what: str) -> int | None:
+    """`value`, a positive whole number, as an integer; None is none."""
+    return None if value is None else whole_number(value, what, least=1, most=2**31 - 1)
+
+
+def choice(value: Any, what: str, options: Sequence[str]) -> str:
+    """`value`, if it is one of the options."""
+    if isinstance(value, str) and value in options:
+        return value
+    raise ValueError(f"{what} is {shown(value)}; {choices(value, options)}")
+
+
+def check_function(f: Any, what: str) -> None:
+    """**Raises:** `ValueError` unless `f` can be called."""
+    if not callable(f) or isinstance(f, type):
+        raise ValueError(f"{what} must be a function, got {shown(f)}")
+
+
+def check_progress(progress: Any) -> None:
+    """**Raises:** `ValueError` unless it is True, False or a function of (done, total)."""
+    if not isinstance(progress, bool):
+        check_function(progress, "progress, if not True or False,")
+        check_takes(progress, "progress", "done", "total")
 
 
 def check_takes(f: Callable[..., Any], what: str, *names: str) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ._compat import cpu_options
 from ._leaves import named, plain
+from ._quantity import shown
 from .ops import backend
 from .ops._library import cuda_library, library
 
@@ -24,8 +25,8 @@ ANYWAY = "anyway"
 
 def asked(resume: Any) -> bool | str:
     """`resume` as given; `ValueError` for what is neither a truth value nor `ANYWAY`."""
-    if not isinstance(resume, bool | np.bool_) and resume != ANYWAY:
-        raise ValueError(f"resume must be True, False or {ANYWAY!r}, got {resume!r}")
+    if not isinstance(resume, bool | np.bool_) and not (isinstance(resume, str) and resume == ANYWAY):
+        raise ValueError(f"resume must be True, False or {ANYWAY!r}, got {shown(resume)}")
     return resume if isinstance(resume, str) else bool(resume)
 
 

@@ -9,16 +9,17 @@ import numpy as np
 from ._durable import Lock, NewFolder, drop_partials, is_folder, read, reported, write
 from ._fingerprint import asked, difference
 from ._packed import pack, unpack
+from ._typing import as_path, truth
 
 AGAIN = "resume=True continues it"
 
 
 def asked_for(out: Any, resume: Any, overwrite: bool) -> tuple[Path | None, bool | str]:
     """The folder, if there shall be one, and whether to go on with what is in it."""
-    resume = asked(resume)
+    resume, overwrite = asked(resume), truth(overwrite, "overwrite")
     if out is None and (resume or overwrite):
         raise ValueError("resume and overwrite are about work on disk: give out=PATH")
-    return (None if out is None else Path(out)), resume
+    return (None if out is None else as_path(out, "out")), resume
 
 
 def check_free(kind: str, path: Path, overwrite: bool) -> None:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Int, PyTree
 from ._compat import alike, as_carried, cpu_options, is_outermost
 from ._differentiated import unless_differentiated
 from ._domain import FINITE
-from ._doors import by_name, check_node, check_takes
+from ._doors import by_name, check_node, check_solvers, check_takes
 from ._dynamics import AbstractConnectivity, AbstractDelayed, AbstractNode
 from ._population import Population
 from ._projection import Projection
@@ -23,7 +23,7 @@ from ._record import Record, Result, Snapshot
 from ._start import started
 from ._text import choices
 from ._together import Together, better_together, is_small, together
-from ._typing import as_float, number, whole
+from ._typing import as_float, number, whole, whole_number
 from .inputs import AbstractInput, with_own_keys
 from .ops import carry_weights
 from .synapses import DelayedCSR, FanOut
@@ -87,6 +87,7 @@ def simulate(
     ```
     """
     check_node(node, "simulate")
+    check_solvers(solver)
     steps, dt = whole(duration, dt, "the duration"), number(dt, "dt", unit="ms")
     given = named_inputs(node, inputs, steps)
     records = named_records(node, record)
@@ -286,9 +287,10 @@ def _levels(everys: set[int], steps: int, checkpoint: int | Sequence[int] | None
     if checkpoint is None:
         tops = [longest * size for size in _sizes(blocks)]
     else:
-        given = [checkpoint] if isinstance(checkpoint, int) else list(checkpoint)
-        if not given or any(isinstance(x, bool) or not isinstance(x, int) or x < 1 for x in given):
-            raise ValueError(f"checkpoint must be a positive whole number of steps, got {checkpoint!r}")
+        given = list(checkpoint) if isinstance(checkpoint, list | tuple) else [checkpoint]
+        given = [whole_number(x, "checkpoint, in steps,", least=1) for x in given]
+        if not given:
+            raise ValueError("checkpoint must be a positive whole number of steps, or several, got none")
         if any(long % short for long, short in itertools.pairwise(given)):
             raise ValueError(f"checkpoint: each number must be a multiple of the next, got {checkpoint!r}")
         tops, below = [], longest

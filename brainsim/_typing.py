@@ -8,7 +8,9 @@ A quantity that carries another unit is converted, or refused, once: when it is 
 import functools as ft
 import math
 import operator
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import equinox as eqx
@@ -149,6 +151,16 @@ def check_key(key: Any, what: str) -> None:
     dtype = getattr(key, "dtype", None)
     if dtype is None or not (jnp.issubdtype(dtype, jax.dtypes.prng_key) or (dtype == jnp.uint32 and key.ndim)):
         raise ValueError(f"{what} must be a random key, jax.random.key(seed), got {shown(key)}")
+
+
+def as_path(value: Any, what: str) -> Path:
+    """`value` as a path.
+
+    **Raises:** `ValueError` for what is none.
+    """
+    if not isinstance(value, str | os.PathLike) or not str(value) or "\0" in str(value):
+        raise ValueError(f"{what} must be a path, got {shown(value)}")
+    return Path(value)
 
 
 def truth(value: Any, what: str) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ._carried import carried
+from ._doors import by_name, check_function, check_progress, choice, given_count
 from ._points import evaluate
 from ._progress import Progress
 from ._quantity import numbers, shown
@@ -118,7 +119,13 @@ def sweep(
 
     ```
     """
-    read = {name: _Values.read(name, axis) for name, axis in {**(axes or {}), **named}.items()}
+    check_function(fn, "what is swept")
+    check_progress(progress)
+    chunk, mode = given_count(chunk, "chunk"), choice(mode, "mode", ("grid", "zip"))
+    dims = by_name(dims, "dims", "dict(v=('time', 'neuron'))")
+    units = by_name(units, "units", "dict(rate='Hz')")
+    given = by_name(axes, "axes", "dict(tau=[5.0, 10.0])") | named
+    read = {name: _Values.read(name, axis) for name, axis in given.items()}
     if not read:
         raise ValueError("nothing to sweep: give at least one axis, e.g. bs.sweep(fn, tau=[5.0, 10.0])")
     _check_names(fn, read)
@@ -127,12 +134,8 @@ def sweep(
         if len(set(lengths.values())) > 1:
             raise ValueError(f"zipped axes must have equal lengths, got {_listed(lengths)}")
         shape = (next(iter(lengths.values())),)
-    elif mode == "grid":
-        shape = tuple(lengths.values())
     else:
-        raise ValueError(f"unknown mode {mode!r}; available: 'grid', 'zip'")
-    if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1):
-        raise ValueError(f"chunk must be a positive whole number of points, got {chunk!r}")
+        shape = tuple(lengths.values())
 
     total = int(np.prod(shape))
     places = np.unravel_index(np.arange(total), shape)  # of every point on every axis
@@ -142,7 +145,7 @@ def sweep(
         check_free("sweep", path, overwrite)
     values = {name: axis.values for name, axis in read.items()}
     outputs = evaluate(fn, values, index, total, chunk, progress, path, continued, overwrite)
-    return _dataset(read, outputs, shape, mode, dict(dims or {}), dict(units or {}))
+    return _dataset(read, outputs, shape, mode, dims, units)
 
 
 @final

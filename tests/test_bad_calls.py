@@ -25,7 +25,7 @@ PATTERN = bs.Procedural(bs.FixedOutDegree(1)).build(KEY, 3, 3, same=False).patte
 SEED, TABLE = np.zeros(2, np.uint32), np.zeros(0, np.uint32)
 ROW = dict(indices=np.array([1], np.int32), indptr=np.array([0, 1, 1], np.int32))
 AX = matplotlib.figure.Figure().subplots()
-LOSS = lambda model, recording: (model.tau - 12.0) ** 2  # noqa: E731
+LOSS = lambda model, recording: (model.tau - 12.0) ** 2
 
 # Right arguments, by position and by name.
 RIGHT = {
@@ -108,7 +108,7 @@ def arguments(f):
 def outcome(f, **given):
     """None if it is accepted; else the message, with where it was raised if that was not deliberate."""
     ahead = [given.pop(p.name) for p in arguments(f) if p.kind is inspect.Parameter.POSITIONAL_ONLY and p.name in given]
-    call = lambda: f(*ahead, **given)  # noqa: E731
+    call = lambda: f(*ahead, **given)
     try:
         jax.make_jaxpr(lambda: jax.tree.leaves(eqx.filter(call(), eqx.is_array)))() if f in TRACED else call()
     except (ValueError, OSError) as e:
@@ -136,7 +136,7 @@ def test_one_line(f, tmp_path, monkeypatch):
     assert not wrong, "\n".join(wrong)
 
 
-ANYTHING = {(bs.parameters, "model"), (bs.param, "default"), (bs.sweep, "dims")}
+ANYTHING = {(bs.parameters, "model"), (bs.param, "default"), (bs.fit, "recording")}
 
 
 def test_every_function_is_tried():

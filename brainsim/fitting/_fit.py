@@ -14,8 +14,12 @@ import optax
 from jaxtyping import Array
 
 from .. import losses
+from .._domain import POSITIVE
+from .._doors import check_function, check_progress, check_takes, given_count, key_or_none
 from .._progress import Progress
+from .._quantity import shown
 from .._resumable import asked_for, check_free
+from .._typing import number, truth, whole_number
 from ._intervals import Interval, confidence
 from ._minimise import GaussNewton, first_order, gauss_newton
 from ._objective import Linearised, Objective
@@ -99,10 +103,16 @@ def fit(
     path, continued = asked_for(out, resume, overwrite)
     if path is not None and not continued:
         check_free("fit", path, overwrite)
+    check_progress(progress)
+    key_or_none(key)
+    intervals = truth(intervals, "intervals")
+    starts, steps = whole_number(starts, "starts", least=1, most=1_000_000), given_count(steps, "steps")
+    if optimizer is not None and not isinstance(optimizer, GaussNewton | optax.GradientTransformation):
+        raise ValueError(f"optimizer must be GaussNewton() or one of optax's, got {shown(optimizer)}")
+    for each in loss if isinstance(loss, list | tuple) else () if loss is None else (loss,):
+        check_function(each, "a loss")
+        check_takes(each, "a loss", "model", "recording")
     space = Space(model, free)
-    for name, value, least in (("starts", starts, 1), ("steps", steps, 1)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-            raise ValueError(f"{name} must be a positive whole number, got {value!r}")
     train, test, whole, split, dt = _parts(recording, holdout, split, dt)
     stages = _stages(loss, recording)
     objective = Objective(space, train, stages[-1])
@@ -173,11 +183,9 @@ def _parts(recording: Any, holdout: float, split: float | None, dt: float | None
         if split is not None or dt is not None:
             raise ValueError(f"split and dt need a recording, got {type(recording).__name__}")
         return recording, None, recording, None, None
-    if not 0 <= holdout < 1:
-        raise ValueError(f"holdout must be a fraction from 0 up to but less than 1, got {holdout!r}")
-    if dt is not None and not (math.isfinite(dt) and dt > 0):
-        raise ValueError(f"dt must be a positive number of ms, got {dt!r}")
-    step = recording.dt if dt is None else float(dt)
+    holdout = number(holdout, "holdout", domain="[0, 1)")
+    step = recording.dt if dt is None else number(dt, "dt", unit="ms", domain=POSITIVE)
+    split = None if split is None else number(split, "split", unit="ms")
     sampled = lambda part: part if math.isclose(step, recording.dt, rel_tol=1e-9) else part.resample(step)
     if split is None and holdout == 0:
         whole = sampled(recording)

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from .._domain import POSITIVE
+from .._quantity import shown
+from .._typing import as_path, number, whole_number
 from ._limits import regular
 from ._nwb import read_nwb
 from ._recording import Recording, RecordingError
@@ -66,7 +69,20 @@ def read_recording(
 
     Rübel et al. (2022), eLife 11:e78362, describe the NWB format.
     """
-    path = Path(path)
+    try:
+        path = as_path(path, "the path of a recording")
+        spikes = None if spikes is None else as_path(spikes, "spikes")
+        unit = None if unit is None else whole_number(unit, "unit", least=0)
+        sweep = sweep if isinstance(sweep, str | None) else whole_number(sweep, "sweep")
+        dt, duration = (
+            None if x is None else number(x, name, unit="ms", domain=POSITIVE)
+            for name, x in (("dt", dt), ("duration", duration))
+        )
+        for name, x in (("stimulus", stimulus), ("voltage", voltage)):
+            if not isinstance(x, str | None):
+                raise ValueError(f"{name} must be a name, got {shown(x)}")
+    except ValueError as e:
+        raise RecordingError(str(e)) from None
     regular(path)
     given = dict(sweep=sweep, unit=unit, spikes=spikes, stimulus=stimulus, voltage=voltage, dt=dt, duration=duration)
     suffix = path.suffix.lower()
@@ -76,7 +92,7 @@ def read_recording(
     with np.errstate(all="ignore"):  # numbers beyond all bounds become infinite, and that is refused
         if suffix == ".nwb":
             return read_nwb(path, sweep=sweep, unit=unit, stimulus=stimulus, duration=duration)
-        columns, other = TABLES[suffix](path), None if spikes is None else Path(spikes)
+        columns, other = TABLES[suffix](path), spikes
         return to_recording(path, columns, spikes=other, stimulus=stimulus, voltage=voltage, dt=dt, duration=duration)
 
 

@@ -7,6 +7,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from .._quantity import shown
+from .._typing import as_path, truth
 from ._limits import FACTOR, FREE
 from ._recording import Recording, RecordingError
 from ._units import header_unit
@@ -37,7 +39,9 @@ def write_recording(recording: Recording, path: str | os.PathLike, *, overwrite:
 
     ```
     """
-    path = Path(path)
+    if not isinstance(recording, Recording):
+        raise RecordingError(f"write_recording takes a Recording, got {shown(recording)}")
+    path, overwrite = as_path(path, "the path of a recording"), truth(overwrite, "overwrite")
     if path.suffix not in _WRITERS:
         raise RecordingError(f"{path}: cannot write '{path.suffix}' files; available are {', '.join(_WRITERS)}")
     if path.exists() and not overwrite:

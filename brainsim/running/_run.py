@@ -7,13 +7,12 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from jaxtyping import Array
 
 from .._compat import is_outermost
-from .._doors import check_node
+from .._doors import by_name, check_node, check_progress, check_solvers
 from .._dynamics import AbstractNode
 from .._progress import Progress, progress_bar
 from .._record import Record, Snapshot
@@ -21,7 +20,7 @@ from .._resumable import asked_for
 from .._simulate import named_inputs, named_records
 from .._start import started
 from .._text import choices
-from .._typing import number, whole
+from .._typing import as_path, number, whole
 from ._open import open_store
 from ._result import Run
 from ._sink import Job, Sink
@@ -90,17 +89,20 @@ def run(
     if not is_outermost():
         raise ValueError("run drives a simulation from outside; inside of jit, grad or vmap use simulate")
     check_node(node, "run")
+    check_solvers(solver)
+    check_progress(progress)
+    units = by_name(units, "units of records", "dict(g='nS')")
     steps, dt = whole(duration, dt, "the duration"), number(dt, "dt", unit="ms")
     duration = number(duration, "the duration", unit="ms")
     given = named_inputs(node, inputs, steps)
     records = named_records(node, record)
-    if unknown := [name for name in units or {} if name not in records]:
+    if unknown := [name for name in units if name not in records]:
         raise ValueError(f"units for unknown record {unknown[0]!r}; {choices(unknown[0], records)}")
     path, continued = asked_for(out, resume, overwrite)
     longest = max((r.every for r in records.values()), default=1)
     least = max(longest, 2)  # of a loop of a single step XLA would make another program
     size = max(-(-_chunk(node, steps, dt, chunk, records) // longest) * longest, least)
-    job = Job(node, dt, steps, given, records, started(node, dt, steps, state, key, start), solver, dict(units or {}))
+    job = Job(node, dt, steps, given, records, started(node, dt, steps, state, key, start), solver, units)
     sink = Sink(job, path, resume=continued, overwrite=overwrite)
     with contextlib.closing(sink), _interrupts() as interrupted, progress_bar(progress, steps, "run") as update:
         update(sink.done)
@@ -132,7 +134,7 @@ def open_run(path: str | os.PathLike) -> Run:
 
     ```
     """
-    path = Path(path)
+    path = as_path(path, "the path of a run")
     found = open_store(path)
     progress = found.progress
     return Run(found.tables, found.store, progress.rows, found.dt, found.start, progress.steps, progress.of, path, None)
