@@ -25,8 +25,13 @@ class Interval(NamedTuple):
     @ft.cache
     def parse(text: str) -> "Interval":
         """`"(0, inf]"`: positive, infinity included. A square bracket closes a bound, a round one leaves it out."""
-        low, high = text[1:-1].split(",")
-        return Interval(float(low), float(high), text[0] == "[", text[-1] == "]")
+        try:
+            low, high = (float(x) for x in text[1:-1].split(","))
+            if text[0] in "[(" and text[-1] in "])" and low <= high:
+                return Interval(low, high, text[0] == "[", text[-1] == "]")
+        except (ValueError, IndexError):
+            pass
+        raise ValueError(f"a domain is an interval such as '(0, inf]', got {text!r}")
 
     def holds(self, x: np.ndarray) -> Any:
         """Where `x` is one of these numbers; NaN never is."""

@@ -63,6 +63,12 @@ def given_count(value: Any, what: str) -> int | None:
     return None if value is None else whole_number(value, what, least=1, most=2**31 - 1)
 
 
+def check_recording(loss: str, recording: Any) -> None:
+    """**Raises:** `ValueError` unless a loss can read `recording`."""
+    if not all(hasattr(recording, name) for name in ("dt", "stimulus", "stimulus_unit", "voltage", "spike_times")):
+        raise ValueError(f"{loss} takes a Recording, got {shown(recording)}")
+
+
 def choice(value: Any, what: str, options: Sequence[str]) -> str:
     """`value`, if it is one of the options."""
     if isinstance(value, str) and value in options:

@@ -22,6 +22,8 @@ from ._simulate import named_inputs
 from ._typing import number, whole_number
 from .inputs import AbstractInput, SpikeTrain
 
+_ROOM = 10_000_000  # spikes of a neuron; a list of more is not what exact events are for
+
 
 class Events(NamedTuple):
     """What `simulate_events` returns.
@@ -91,11 +93,12 @@ def simulate_events(
     """
     population = cell if isinstance(cell, Population) else Population(1, cell)
     duration = number(duration, "the duration", unit="ms", domain=POSITIVE)
-    max_spikes = whole_number(max_spikes, "max_spikes", least=1)
-    max_steps = whole_number(max_steps, "max_steps", least=1)
-    for name, value in (("rtol", rtol), ("atol", atol), ("max_step", max_step)):
-        if value is not None:
-            number(value, name, domain=POSITIVE)
+    max_spikes = whole_number(max_spikes, "max_spikes", least=1, most=_ROOM)
+    max_steps = whole_number(max_steps, "max_steps", least=1, most=2**31 - 1)
+    rtol, atol, max_step = (
+        None if value is None else number(value, name, unit=unit, domain=POSITIVE)
+        for name, value, unit in (("rtol", rtol, None), ("atol", atol, None), ("max_step", max_step, "ms"))
+    )
     if solver is not None:
         check_solver(solver)
     if not isinstance(adjoint, diffrax.AbstractAdjoint | None):

@@ -1,6 +1,6 @@
 """A network: populations wired by name."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -326,7 +326,7 @@ def _check_projection(p: Any) -> None:
 
 def _names(projections: Iterable[Projection]) -> dict[str, Projection]:
     """`"E->I.exc"`, with `#2`, `#3` for repetitions."""
-    if not isinstance(projections, Iterable):
+    if not isinstance(projections, Sequence | Iterator | Set):
         raise ValueError(f"projections are a list, or a dict that names them; got {shown(projections)}")
     named: dict[str, Projection] = {}
     for p in projections:

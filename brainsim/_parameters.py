@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ._domain import FINITE
+from ._quantity import shown
 from ._text import choices
 from ._typing import as_double, as_float
 
@@ -103,6 +104,8 @@ def parameters(model: Any) -> dict[str, Array]:
 
     ```
     """
+    if not isinstance(model, eqx.Module | Mapping | tuple | list):
+        raise ValueError(f"parameters are those of a model, got {shown(model)}")
     return {path: leaf.value for path, leaf in leaves(model).items()}
 
 
@@ -129,6 +132,8 @@ def with_params(model: M, values: Mapping[str, Any] | None = None, /, **named: A
 
     ```
     """
+    if not isinstance(values, Mapping | None):
+        raise ValueError(f"parameters go by name, such as {{'tau': 5.0}} or tau=5.0; got {shown(values)}")
     flat, tree = jax.tree.flatten(model)
     changed: dict[int, tuple[Leaf, str]] = {}
     made: dict[Any, Array] = {}  # one value for several parameters stays one array: populations that share it are alike

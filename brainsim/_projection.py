@@ -123,7 +123,7 @@ def _as_delay(delay: Any) -> Any:
     """None, a float, or `PerSynapse`; a wrapper, since an array in a static field could not be compared or hashed."""
     if delay is None or isinstance(delay, PerSynapse):
         return delay
-    if callable(delay):
+    if callable(delay) and not isinstance(delay, type):
         return PerSynapse(delay)
     what = "the delay of a projection"
     given = in_ms(delay, what)

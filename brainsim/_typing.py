@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from ._compat import is_traced
-from ._domain import FINITE, POSITIVE, check
+from ._domain import FINITE, POSITIVE, Interval, check
 from ._quantity import magnitude as magnitude, numbers, shown
 from ._text import choices
 
@@ -202,6 +202,11 @@ def param(default: Any = ..., *, unit: str = "", doc: str = "", domain: str = FI
 
     ```
     """
+    for name, text in (("unit", unit), ("doc", doc), ("domain", domain)):
+        if not isinstance(text, str):
+            raise ValueError(f"param: {name} must be text, got {shown(text)}")
+    Interval.parse(domain)
+    double = truth(double, "param: double")
     return eqx.field(
         converter=_Convert(unit, domain, _as_double if double else _as_float),
         metadata={"unit": unit, "doc": doc, "domain": domain, "double": double},
@@ -237,19 +242,25 @@ def _subclasses(cls: type) -> Iterator[type]:
         yield from _subclasses(sub)
 
 
+def _fields(module: Any) -> dict[str, Any]:
+    if not isinstance(module, eqx.Module) and not (isinstance(module, type) and issubclass(module, eqx.Module)):
+        raise ValueError(f"only models have parameters with units, got {shown(module)}")
+    return module.__dataclass_fields__
+
+
 def units(module: eqx.Module) -> dict[str, str]:
     """The unit of every parameter of `module`, by name."""
-    return {k: f.metadata["unit"] for k, f in module.__dataclass_fields__.items() if "unit" in f.metadata}
+    return {k: f.metadata["unit"] for k, f in _fields(module).items() if "unit" in f.metadata}
 
 
 def docs(module: eqx.Module) -> dict[str, str]:
     """The meaning of every parameter of `module`, by name."""
-    return {k: f.metadata["doc"] for k, f in module.__dataclass_fields__.items() if "doc" in f.metadata}
+    return {k: f.metadata["doc"] for k, f in _fields(module).items() if "doc" in f.metadata}
 
 
 def domains(module: eqx.Module) -> dict[str, str]:
     """The values that every parameter of `module` may have, as an interval, by name."""
-    return {k: f.metadata["domain"] for k, f in module.__dataclass_fields__.items() if "domain" in f.metadata}
+    return {k: f.metadata["domain"] for k, f in _fields(module).items() if "domain" in f.metadata}
 
 
 def variables(y: State) -> tuple[str, ...]:

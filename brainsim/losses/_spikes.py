@@ -9,10 +9,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._compat import scan
+from .._domain import POSITIVE
+from .._doors import check_recording, check_solvers
 from .._dynamics import AbstractNeuron
 from .._numerics import phi1
 from .._population import Cell, Flow, Population
-from .._typing import State, as_float, get, put
+from .._typing import State, as_float, get, number, put
 from ..neurons import AbstractEscapeNeuron
 from ._terms import Terms
 
@@ -63,6 +65,7 @@ def spike_log_likelihood(model: Any, recording: "Recording", *, bin: float | Non
     Paninski (2004), Network 15:243, doi:10.1088/0954-898X_15_4_002; Truccolo, Eden, Fellows, Donoghue & Brown (2005),
     Journal of Neurophysiology 93:1074, doi:10.1152/jn.00697.2004.
     """
+    check_solvers(solver)
     spikes, per_bin = _read(model, recording, bin)
     width = recording.dt * per_bin
     log_rate = _forced(model, recording, spikes, per_bin, solver)
@@ -92,13 +95,14 @@ def _read(model: Any, recording: "Recording", bin: float | None) -> tuple[np.nda
     if not isinstance(model, AbstractEscapeNeuron):
         instead = "; EscapeLIF or GIF have one" if isinstance(model, AbstractNeuron) else ""
         raise ValueError(f"spike_log_likelihood needs a neuron with a hazard, got {type(model).__name__}{instead}")
+    check_recording("spike_log_likelihood", recording)
     if recording.spike_times is None or recording.stimulus is None:
         lacks = "spike times" if recording.spike_times is None else "stimulus"
         raise ValueError(f"spike_log_likelihood needs spike times and a stimulus; the recording has no {lacks}")
     if recording.stimulus_unit != model.stimulus_unit:
         raise ValueError(f"{type(model).__name__} takes a stimulus in {model.stimulus_unit}, "
                          f"the recording's is in {recording.stimulus_unit}")  # fmt: skip
-    width = recording.dt if bin is None else bin
+    width = recording.dt if bin is None else number(bin, "bin", unit="ms", domain=POSITIVE)
     per_bin = round(width / recording.dt)
     if per_bin < 1 or abs(per_bin * recording.dt - width) > 1e-6 * recording.dt or recording.n % per_bin:
         raise ValueError(f"bins must be a whole number of steps of {recording.dt:g} ms, and the recording of "

@@ -9,11 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from .._doors import check_recording, check_solvers
 from .._dynamics import AbstractNeuron, AbstractNode
 from .._flow import structure
 from .._population import Cell, Flow, Population
+from .._quantity import shown
 from .._simulate import simulate
-from .._typing import State, as_float, get, put, units, variables
+from .._typing import State, as_float, get, number, put, truth, units, variables
 from ._terms import Terms
 
 if TYPE_CHECKING:
@@ -85,13 +87,20 @@ def voltage_mse(
     doi:10.1137/090749761; forced resets: Paninski, Pillow & Simoncelli (2004), Neural Computation 16:2533,
     doi:10.1162/0899766042321797.
     """
+    if not isinstance(mask, tuple | list) or len(mask) != 2:
+        raise ValueError(f"voltage_mse: mask must be two durations in ms, before and after a spike, got {shown(mask)}")
+    mask = tuple(number(x, "voltage_mse: mask", unit="ms", domain="[0, inf)") for x in mask)
+    skip = number(skip, "voltage_mse: skip", unit="ms", domain="[0, inf)")
+    coupling = as_float(coupling, "voltage_mse: coupling", "1/ms", "[0, inf)")
+    threshold = None if threshold is None else truth(threshold, "voltage_mse: threshold")
+    check_solvers(solver)
     data = _read(model, recording, mask, skip)
     dt, n = recording.dt, recording.n
     one = Population(1, model)
     runaway = model.resets and not _affine(one)
     if threshold is None:
         threshold = model.resets and not runaway
-    gain = -jnp.expm1(-as_float(coupling) * dt)
+    gain = -jnp.expm1(-coupling * dt)
     node = _Follower(one, as_float(data.voltage[0]), float(data.ceiling) if runaway else None, 20.0 / dt, threshold)
     # Row k of what the model is told holds sample k + 1, the end of step k; there is none after the last step.
     ahead = lambda x: as_float(np.append(x[1:], x[-1]))[:, None]
@@ -126,6 +135,7 @@ class _Data(NamedTuple):
 def _read(model: AbstractNeuron, recording: "Recording", mask: tuple[float, float], skip: float) -> _Data:
     if not isinstance(model, AbstractNeuron) or "v" not in variables(jax.eval_shape(lambda: model.init(1))):
         raise ValueError(f"voltage_mse compares one neuron with a variable 'v', got {type(model).__name__}")
+    check_recording("voltage_mse", recording)
     if recording.voltage is None or recording.stimulus is None:
         lacks = "voltage" if recording.voltage is None else "stimulus"
         raise ValueError(f"voltage_mse needs a voltage and a stimulus; the recording has no {lacks}")

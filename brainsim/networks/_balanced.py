@@ -5,10 +5,12 @@ from typing import Any
 
 from jaxtyping import Array
 
+from .._domain import FINITE
 from .._dynamics import AbstractNeuron, AbstractReceptor
 from .._network import Network
 from .._population import Population
 from .._projection import Projection
+from .._typing import as_float, whole_number
 from ..neurons import LIF, HHTraub
 from ..synapses import ExpConductance, ExpCurrent, FixedProbability
 from ._model import Model, NormalStart, UniformStart, seeded
@@ -59,6 +61,7 @@ def coba(
     Vogels & Abbott (2005), Journal of Neuroscience 25:10786, doi:10.1523/JNEUROSCI.3508-05.2005, in the form of
     benchmark 1 of Brette et al. (2007), Journal of Computational Neuroscience 23:349, doi:10.1007/s10827-007-0038-6.
     """
+    as_float(current, "coba: current", None, FINITE)
     cell = _lif(v_rest=-60.0, surrogate=surrogate)
     receptors = dict(exc=ExpConductance(tau=5.0, e_rev=0.0), inh=ExpConductance(tau=10.0, e_rev=-80.0))
     net = _network(n_e, n_i, cell, receptors, UniformStart(-60.0, -50.0), w_e, w_i, p, delay, key)
@@ -162,6 +165,7 @@ def _network(
     key: Array | None,
 ) -> Network:
     """Excitatory and inhibitory cells of one kind, each with the same probability of a connection to any other."""
+    n_e, n_i = whole_number(n_e, "n_e", least=1), whole_number(n_i, "n_i", least=1)
     p = min(80.0 / (n_e + n_i), 1.0) if p is None else p
     initial = start if isinstance(start, dict) else dict(v=start)
     population = lambda n: Population(n, cell, dict(receptors), initial)

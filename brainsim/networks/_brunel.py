@@ -5,9 +5,11 @@ from typing import Any
 import jax
 from jaxtyping import Array
 
+from .._domain import POSITIVE
 from .._network import Network
 from .._population import Population
 from .._projection import Projection
+from .._typing import as_float, number, whole_number
 from ..inputs import Poisson
 from ..neurons import LIF
 from ..synapses import DeltaCurrent, FixedInDegree
@@ -69,6 +71,10 @@ def brunel(
 
     Brunel (2000), Journal of Computational Neuroscience 8:183, doi:10.1023/A:1008925309027.
     """
+    order = whole_number(order, "brunel: order", least=1)
+    epsilon = number(epsilon, "brunel: epsilon", domain="(0, 1]")
+    g, eta = number(g, "brunel: g", domain="[0, inf)"), number(eta, "brunel: eta", domain="[0, inf)")
+    j = as_float(j, "brunel: j, in mV,", None, POSITIVE)
     n_e, n_i = 4 * order, order
     c_e, c_i = round(epsilon * n_e), round(epsilon * n_i)
     if c_i < 1:

@@ -7,9 +7,11 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
+from .._doors import choice
 from .._network import Network
 from .._population import Population
 from .._projection import Projection
+from .._typing import number, truth
 from ..inputs import Bernoulli, Poisson
 from ..neurons import LIF
 from ..synapses import DeltaCurrent, ExpCurrent, FixedTotalNumber, Normal
@@ -92,12 +94,11 @@ def microcircuit(
     Potjans & Diesmann (2014), Cerebral Cortex 24:785, doi:10.1093/cercor/bhs358; van Albada, Helias & Diesmann (2015),
     PLOS Computational Biology 11:e1004490, doi:10.1371/journal.pcbi.1004490.
     """
+    scale = number(scale, "microcircuit: scale", domain="(0, 1]")
     degree_scale = scale if in_degree_scale is None else in_degree_scale
-    for name, value in (("scale", scale), ("in_degree_scale", degree_scale)):
-        if not 0 < value <= 1:
-            raise ValueError(f"microcircuit: {name} must be above 0 and not above 1, got {value!r}")
-    if drive not in ("poisson", "dc"):
-        raise ValueError(f"microcircuit: drive must be 'poisson' or 'dc', got {drive!r}")
+    degree_scale = number(degree_scale, "microcircuit: in_degree_scale", domain="(0, 1]")
+    drive = choice(drive, "microcircuit: drive", ("poisson", "dc"))
+    thalamus = truth(thalamus, "microcircuit: thalamus")
     sizes = dict(zip(POPULATIONS, (max(1, round(n * scale)) for n in SIZES), strict=True))
     cell = LIF(c=C, tau=TAU, v_rest=-65.0, v_th=-50.0, v_reset=-65.0, t_ref=2.0)
     populations = {
@@ -121,8 +122,8 @@ def microcircuit(
     if thalamus:
         populations["TC"] = Population(THALAMUS, _relay(), dict(syn=DeltaCurrent()))
         for post, p in THALAMIC_PROBABILITIES.items():
-            number = synapses(p, THALAMUS, SIZES[POPULATIONS.index(post)])
-            projections.append(_projection("TC", post, number * scale * degree_scale, external))
+            total = synapses(p, THALAMUS, SIZES[POPULATIONS.index(post)])
+            projections.append(_projection("TC", post, total * scale * degree_scale, external))
         inputs["TC.syn"] = Bernoulli(120.0, 1.0, key=relay, start=700.0, stop=710.0)
     return Model(Network(populations, projections, key=wiring), inputs)
 

@@ -7,7 +7,7 @@ import jax
 from jaxtyping import Array, Float
 
 from .._network import Network
-from .._typing import Param, param
+from .._typing import Param, check_key, param
 
 
 class Model(NamedTuple):
@@ -43,4 +43,7 @@ class NormalStart(eqx.Module):
 
 def seeded(key: Array | None) -> Array:
     """`key`, or that of seed 0."""
-    return jax.random.key(0) if key is None else key
+    if key is None:
+        return jax.random.key(0)
+    check_key(key, "key")
+    return key

@@ -36,7 +36,7 @@ Weight: TypeAlias = ArrayLike | Sequence[float] | Callable[[np.random.Generator,
 
 def rule_weight(rule: str, weight: Any, *, lists: bool = False) -> Any:
     """A weight as a rule keeps it: a function as it is, a number as a finite array; a list only where it says so."""
-    if callable(weight):
+    if callable(weight) and not isinstance(weight, type):
         return weight
     weight = as_weight(rule, weight)
     if weight.ndim > lists:
