@@ -92,6 +92,8 @@ def voltage_mse(
     mask = tuple(number(x, "voltage_mse: mask", unit="ms", domain="[0, inf)") for x in mask)
     skip = number(skip, "voltage_mse: skip", unit="ms", domain="[0, inf)")
     coupling = as_float(coupling, "voltage_mse: coupling", "1/ms", "[0, inf)")
+    if coupling.ndim:
+        raise ValueError(f"voltage_mse: coupling must be a number, got shape {coupling.shape}")
     threshold = None if threshold is None else truth(threshold, "voltage_mse: threshold")
     check_solvers(solver)
     data = _read(model, recording, mask, skip)
