@@ -100,7 +100,7 @@ def test_gradient_through_a_neuron_from_functions(x64):
     "kwargs, message",
     [
         (dict(duration=0.0), "the duration must be positive"),
-        (dict(max_spikes=0), "max_spikes must be a positive whole number, got 0"),
+        (dict(max_spikes=0), "max_spikes must be a whole number, at least 1, got 0"),
         (dict(inputs=dict(exc=1.0)), "input to unknown 'exc'; available: current"),
     ],
 )

@@ -186,9 +186,9 @@ def test_microcircuit_with_direct_current_is_silent_at_a_tenth(x32):
 
 
 @pytest.mark.parametrize("kwargs, message", [
-    (dict(scale=0.0), "scale must be above 0 and not above 1, got 0.0"),
-    (dict(scale=0.1, in_degree_scale=1.5), "in_degree_scale must be above 0 and not above 1, got 1.5"),
-    (dict(scale=0.1, drive="ac"), "drive must be 'poisson' or 'dc', got 'ac'"),
+    (dict(scale=0.0), "scale must be positive and at most 1, got 0"),
+    (dict(scale=0.1, in_degree_scale=1.5), "in_degree_scale must be positive and at most 1, got 1.5"),
+    (dict(scale=0.1, drive="ac"), "drive is 'ac'; available: poisson, dc"),
 ])  # fmt: skip
 def test_errors(kwargs, message):
     with pytest.raises(ValueError, match=message):

@@ -250,7 +250,7 @@ ERRORS = {
     "index": (dict(record=dict(x=bs.Record("v", index=[3]))), "record 'x': neuron 3 is out of range for 3 neurons"),
     "every": (dict(record=dict(a=bs.Record("v", every=2), b=bs.Record("v", every=3))), "multiples of one another"),
     "too long": (dict(record=dict(a=bs.Record("v", every=200))), "nothing would be recorded: every = 200"),
-    "checkpoint": (dict(checkpoint=0), "checkpoint must be a positive whole number of steps, got 0"),
+    "checkpoint": (dict(checkpoint=0), "checkpoint, in steps, must be a whole number, at least 1, got 0"),
 }
 
 
