@@ -1,7 +1,7 @@
 """What is handed to a verb: either it is what the verb takes, or one line says what it is instead."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import diffrax
@@ -89,7 +89,7 @@ def check_progress(progress: Any) -> None:
         check_takes(progress, "progress", "done", "total")
 
 
-def check_takes(f: Callable[..., Any], what: str, *names: str) -> None:
+def check_takes(f: Any, what: str, *names: str) -> None:
     """**Raises:** `ValueError` unless the function can be called with so many arguments."""
     try:
         signature = inspect.signature(f)

@@ -89,14 +89,14 @@ def voltage_mse(
     """
     if not isinstance(mask, tuple | list) or len(mask) != 2:
         raise ValueError(f"voltage_mse: mask must be two durations in ms, before and after a spike, got {shown(mask)}")
-    mask = tuple(number(x, "voltage_mse: mask", unit="ms", domain="[0, inf)") for x in mask)
+    before, after = (number(x, "voltage_mse: mask", unit="ms", domain="[0, inf)") for x in mask)
     skip = number(skip, "voltage_mse: skip", unit="ms", domain="[0, inf)")
     coupling = as_float(coupling, "voltage_mse: coupling", "1/ms", "[0, inf)")
     if coupling.ndim:
         raise ValueError(f"voltage_mse: coupling must be a number, got shape {coupling.shape}")
     threshold = None if threshold is None else truth(threshold, "voltage_mse: threshold")
     check_solvers(solver)
-    data = _read(model, recording, mask, skip)
+    data = _read(model, recording, (before, after), skip)
     dt, n = recording.dt, recording.n
     one = Population(1, model)
     runaway = model.resets and not _affine(one)
