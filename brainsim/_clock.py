@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped, UInt32
 
-from ._compat import is_traced
+from ._compat import in_double, is_traced
 from ._shapes import arrays_of, filled, remembered
 
 LAST = 2**32 - 2  # the highest number of a step: there is room for the next one
@@ -89,8 +89,11 @@ class Moment(NamedTuple):
         """f(t, *args) in double precision; what is double in the result, or whole, becomes what the state is."""
         if self.s.dtype == jnp.float64:
             return f(self.double(), *args)
-        with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-            return jax.tree.map(self._rounded, f(self.double(), *args))
+
+        def rounded(k: Array, s: Array, *args: Any) -> Any:
+            return jax.tree.map(self._rounded, f(Moment(k, self.dt, s).double(), *args))
+
+        return in_double(rounded, self.k, self.s, *args)
 
     def _rounded(self, x: Any) -> Array:
         x = jnp.asarray(x)

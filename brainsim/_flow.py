@@ -174,7 +174,7 @@ def _shape(atom: Any) -> tuple[int, ...]:
 
 _CALLS = {
     "jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint",
-    "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr",
+    "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "brainsim_in_double",
 }  # fmt: skip
 
 _ELEMENTWISE = {

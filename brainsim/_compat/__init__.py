@@ -5,6 +5,7 @@ What a release of JAX lacks is replaced by something slower, and if there is not
 
 from . import _version as _version
 from ._devices import alike as alike, as_carried as as_carried, scan as scan
+from ._double import double as double, in_double as in_double
 from ._options import cpu_options as cpu_options, is_cuda as is_cuda
 from ._primitives import (
     Primitive as Primitive,

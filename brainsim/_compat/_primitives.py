@@ -30,14 +30,15 @@ class _Definition(NamedTuple):
     reference: Callable[..., Any]
     axes: Axes
     adds_to: int | None
+    double: bool
 
 
 _definitions: dict[Primitive, _Definition] = {}
 
 
 def primitives() -> dict[Primitive, Axes]:
-    """All that have been defined, and the names of their batch axes."""
-    return {primitive: definition.axes for primitive, definition in _definitions.items()}
+    """All that have batch axes, and the names of these."""
+    return {primitive: definition.axes for primitive, definition in _definitions.items() if not definition.double}
 
 
 def define_primitive(
@@ -51,6 +52,7 @@ def define_primitive(
     axes: Axes | None = None,
     adds_to: int | None = None,
     multiple_results: bool = False,
+    double: bool = False,
 ) -> Primitive:
     """A primitive, known to all of JAX's transformations; `reference` computes it on any platform.
 
@@ -65,20 +67,24 @@ def define_primitive(
       each, e.g. `["gb", "g", ""], ["gb"]`. Where arrays lie on several devices, these axes may be split among them; the
       result is a sum over those that it lacks. Default: of an elementwise operation.
     - `adds_to`: the number of the operand, if there is one, that such a sum is added to.
+    - `double`: double precision is switched on where it is lowered; XLA knows by itself how to split it.
 
     There is one result, or, with `multiple_results`, a list of them, and of their tangents, cotangents and batch axes.
     """
     primitive = Primitive(name)
     primitive.multiple_results = multiple_results
     primitive.bind = ft.partial(_bind, primitive)
-    _definitions[primitive] = _Definition(abstract, reference, axes or _axes_elementwise, adds_to)
+    primitive.is_high = lambda *_, **__: False  # JAX 0.12 asks whether there is a type of its own in a parameter
+    _definitions[primitive] = _Definition(abstract, reference, axes or _axes_elementwise, adds_to, double)
     primitive.def_impl(_one_by_one(primitive))
     primitive.def_abstract_eval(ft.partial(_typed, primitive))
     ad.primitive_jvps[primitive] = jvp
     if transpose is not None:
         ad.primitive_transposes[primitive] = transpose
     batching.primitive_batchers[primitive] = batch or ft.partial(_batch_elementwise, primitive)
-    if axes is None:  # XLA knows by itself how to split it
+    if double:
+        _lower_in_double(primitive, reference)
+    elif axes is None:  # XLA knows by itself how to split it
         mlir.register_lowering(primitive, mlir.lower_fun(reference, multiple_results=multiple_results))
     else:
         _lower(primitive, reference)
@@ -145,7 +151,7 @@ def define_lowering(
     the same inside and outside of the call. `aliases` maps operands to results that may share their memory.
     `operands(*arrays, **params)` are those that the target takes, default all.
     """
-    abstract, reference, axes, _ = _definitions[primitive]
+    abstract, reference, axes, *_ = _definitions[primitive]
 
     def call(*arrays, **params):
         name = kernel(*arrays, **params)
@@ -181,7 +187,7 @@ def define_call(
 
 def _lower(primitive: Primitive, compute: Callable[..., Any], **options: Any) -> None:
     """Lowers `primitive` to what `compute` does, on each device to its part of the batch."""
-    _, _, axes, adds_to = _definitions[primitive]
+    _, _, axes, adds_to, _ = _definitions[primitive]
     needing_devices.add(primitive)
 
     def lower(ctx, *values, **params):
@@ -193,6 +199,15 @@ def _lower(primitive: Primitive, compute: Callable[..., Any], **options: Any) ->
             return mlir.lower_fun(f, multiple_results=primitive.multiple_results)(ctx, *values)
 
     mlir.register_lowering(primitive, lower, **options)
+
+
+def _lower_in_double(primitive: Primitive, compute: Callable[..., Any]) -> None:
+    def lower(ctx, *values, **params):
+        ctx = ctx.replace(avals_in=[invariant(x) for x in ctx.avals_in])
+        with jax.enable_x64(True):
+            return mlir.lower_fun(compute, multiple_results=primitive.multiple_results)(ctx, *values, **params)
+
+    mlir.register_lowering(primitive, lower)
 
 
 def instantiated(primals: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
