@@ -163,7 +163,7 @@ def every_layout():
     receptors = dict(exc=bs.ExpCurrent(tau=5.0))
     cells = dict(E=bs.Population(8, cell(), receptors), R=bs.Population(9, cell(), receptors, noise=dict(v=0.1)))
     drawn = bs.Procedural(bs.FixedOutDegree(2, weight=bs.Uniform(50.0, 200.0)))
-    single = bs.CSR(90.0, np.arange(9), np.arange(10), 9, 9)
+    single = bs.CSR(90.0, (np.arange(9) + 1) % 9, np.arange(10), 9, 9)
     wiring = [
         bs.Projection("E", "R.exc", bs.Dense(weights(8, 9)), delay=0.1),
         bs.Projection("R", "E.exc", bs.FanOut(weights(9, 2), np.arange(18).reshape(9, 2) % 8, 8), delay=0.1),
@@ -184,7 +184,9 @@ def trained(net, over=None):
 
     def loss(params, currents, keys):
         def trial(current, key):
-            inputs = {"E": current, "E.exc": bs.Poisson(2000.0, weight=300.0, key=key)}
+            keys = dict(zip(net.populations, jax.random.split(key), strict=False))
+            events = {f"{name}.exc": bs.Poisson(3000.0, weight=500.0, key=key) for name, key in keys.items()}
+            inputs = {"E": current, **events}
             whole = eqx.combine(params, rest)
             run = bs.simulate(whole, 4.0, dt=0.1, inputs=inputs, record=dict(spikes=True), key=key)
             v = run.state.node.populations["E"].neuron
