@@ -309,3 +309,11 @@ def test_links_in_a_circle(tmp_path, plain, make):
     with h5py.File(path, "r+") as file:
         file["acquisition/v1/again"] = make(file)
     refuses(path, "lead in a circle")
+
+
+def test_a_type_of_variable_length_that_libhdf5_would_crash_on(tmp_path, plain):
+    string = bytes([0x19, 0x01])  # class and version, and that it is a string
+    start = plain.index(b"object_id\0")
+    start = plain.index(string, start)
+    (tmp_path / "a.nwb").write_bytes(plain[: start + 1] + b"\x09" + plain[start + 2 :])
+    refuses(tmp_path / "a.nwb", "has a type of no known kind")

@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ._libhdf5 import known_type
 from ._limits import affordable
 from ._recording import RecordingError
 
@@ -73,6 +74,7 @@ def _attributes(path: Path, file: h5py.File, here: Any) -> Iterator[Any]:
     """Refuses large attributes; yields the objects that others refer to, which no link may lead to."""
     for name in here.attrs:
         attribute = here.attrs.get_id(name)
+        known_type(path, attribute.get_type(), f"attribute '{name}' of '{here.name}'")
         size = attribute.get_type().get_size() * math.prod(attribute.shape)
         if size > _SMALL:
             raise RecordingError(f"{path}: attribute '{name}' of '{here.name}' declares {size:,} bytes")
@@ -89,6 +91,7 @@ def _inside(path: Path, dataset: h5py.Dataset) -> None:
 
 def _eager(path: Path, dataset: h5py.Dataset) -> None:
     """What pynwb reads when it opens a file: single values, texts, and tables of references."""
+    known_type(path, dataset.id.get_type(), f"'{dataset.name}'")
     if dataset.shape is None:
         return
     if dataset.shape == ():

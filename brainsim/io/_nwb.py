@@ -21,7 +21,7 @@ def read_nwb(
         from pynwb import NWBHDF5IO
 
         from ._hdf5 import inspect
-        from ._heap import leave_no_loop
+        from ._libhdf5 import leave_no_loop
     except ImportError:
         raise RecordingError(f"{path}: reading NWB files needs pynwb: pip install 'brainsim[io]'") from None
     try:

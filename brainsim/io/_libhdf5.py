@@ -1,13 +1,16 @@
-"""A loop that libhdf5 (2.0 and before) does not leave: a heap of texts with an object that takes no room.
+"""Faults of libhdf5 (2.0 and before), which is C: files that it never leaves, and such that end the process.
 
-A global heap collection is "GCOL", a version and its size, then objects of an index and a size; index 0 is free.
-The library goes from one object to the next by their sizes, for ever if that of a free one is 0.
+A global heap collection is "GCOL", a version and its size, then objects of an index and a size; index 0 is free. The
+library goes from one object to the next by their sizes, for ever if that of a free one is 0. And it calls the functions
+of a type of variable length without a look at whether it is one of the two kinds that it has functions for.
 """
 
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+import h5py
 
 from ._recording import RecordingError
 
@@ -48,3 +51,15 @@ def _heaps(file: IO[bytes]) -> Iterator[int]:
             yield start - len(tail) + found
             found = block.find(b"GCOL", found + 1)
         start, tail = start - len(tail) + len(block), block[-3:]
+
+
+def known_type(path: Path, kind: Any, where: str) -> None:
+    """Refuses a type that holds one of variable length which is neither a sequence nor a string."""
+    what = kind.get_class()
+    if what == h5py.h5t.COMPOUND:
+        for k in range(kind.get_nmembers()):
+            known_type(path, kind.get_member_type(k), where)
+    elif what in (h5py.h5t.VLEN, h5py.h5t.ARRAY):
+        if what == h5py.h5t.VLEN and kind.encode()[3] & 0x0F > 1:  # two bytes, the class, and then its kind
+            raise RecordingError(f"{path}: not a readable NWB file ({where} has a type of no known kind)")
+        known_type(path, kind.get_super(), where)
