@@ -179,8 +179,8 @@ def test_a_list_of_a_lone_population(x64):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: bs.Record(True, events=0), "events must be a positive whole number of spikes"),
-        (lambda: bs.Record(True, events=1.5), "events must be a positive whole number of spikes"),
+        (lambda: bs.Record(True, events=0), "events of a record must be a whole number, at least 1"),
+        (lambda: bs.Record(True, events=1.5), "events of a record must be a whole number, at least 1"),
         (lambda: bs.Record("v", events=9), "events= is for spikes, and without dtype=; got 'v'"),
         (lambda: bs.Record(True, events=9, dtype=bool), "events= is for spikes, and without dtype="),
     ],
