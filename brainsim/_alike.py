@@ -4,7 +4,7 @@ Found before a run, by looking at the values of parameters. One that is being tr
 """
 
 import functools as ft
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -18,6 +18,7 @@ from ._flow import Origin, origins
 from ._network import Network, NetworkState
 from ._population import Flow, Population
 from ._projection import Projection
+from ._shapes import filled, remembered
 from ._typing import get
 from .synapses import CSR
 
@@ -78,23 +79,7 @@ def _kind(population: Population, receiving: set[str]) -> Any:
 
 def independent(population: Population) -> bool:
     """Whether no neuron has anything to do with another one, as the program of the population's equations says."""
-    return _remembered(_independent, (population.neuron, population.receptors), population.n)
-
-
-def _remembered(question: Callable[..., Any], module: Any, *args: Any) -> Any:
-    """`question(the module's shapes, its structure, *args)`, asked once: to trace equations takes milliseconds."""
-    leaves, tree = jax.tree.flatten(module)
-    shapes = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) if eqx.is_array(x) else x for x in leaves)
-    try:
-        return question(shapes, tree, *args)
-    except TypeError:  # a static field that cannot be hashed, and so not be remembered
-        return question.__wrapped__(shapes, tree, *args)  # pyright: ignore[reportFunctionMemberAccess]
-
-
-def _filled(shapes: tuple[Any, ...], tree: Any, arrays: Sequence[Array]) -> Any:
-    """The module with these arrays."""
-    rest = iter(arrays)
-    return tree.unflatten([next(rest) if isinstance(x, jax.ShapeDtypeStruct) else x for x in shapes])
+    return remembered(_independent, (population.neuron, population.receptors), population.n)
 
 
 @ft.lru_cache(maxsize=256)
@@ -104,7 +89,7 @@ def _independent(shapes: tuple[Any, ...], tree: Any, n: int) -> bool:
     arrays = [longer(x) for x in shapes if isinstance(x, jax.ShapeDtypeStruct)]
 
     def cells(arrays):
-        return Population(size, *_filled(shapes, tree, arrays))
+        return Population(size, *filled(shapes, tree, arrays))
 
     def equations(arrays, y, t, current, refractory):
         population = cells(arrays)
@@ -143,7 +128,7 @@ def _ends(network: Network, state: NetworkState, names: Sequence[str], dtype: An
         if population in names and _fits(p, state) and p.connect.weight.dtype == dtype:
             by_receptor.setdefault(receptor, []).append(name)
     first = network.populations[names[0]]
-    adds_to = lambda receptor: _remembered(_sum, first.receptors[receptor], first.n, dtype)
+    adds_to = lambda receptor: remembered(_sum, first.receptors[receptor], first.n, dtype)
     return tuple(End(receptor, adds_to(receptor), tuple(into)) for receptor, into in by_receptor.items())
 
 
@@ -152,13 +137,13 @@ def _sum(shapes: tuple[Any, ...], tree: Any, n: int, dtype: Any) -> int | None:
     """The number of the variable to which a receptor of `n` neurons adds its events; None if it does anything else."""
     given = jax.ShapeDtypeStruct((n,), dtype)
     arrays = [x for x in shapes if isinstance(x, jax.ShapeDtypeStruct)]
-    leaves, state = jax.tree.flatten(jax.eval_shape(lambda *x: _filled(shapes, tree, x).init(n), *arrays))
+    leaves, state = jax.tree.flatten(jax.eval_shape(lambda *x: filled(shapes, tree, x).init(n), *arrays))
     if not leaves or any(x.dtype != dtype for x in leaves):
         return None
 
     def receive(arrays: Sequence[Array], *given: Array) -> list[Array]:
         *y, v, events = given
-        y, v = _filled(shapes, tree, arrays).receive(state.unflatten(y), v, events)
+        y, v = filled(shapes, tree, arrays).receive(state.unflatten(y), v, events)
         return [*jax.tree.leaves(y), v]
 
     jaxpr = jax.make_jaxpr(receive)(arrays, *leaves, given, given).jaxpr

@@ -139,6 +139,8 @@ def test_spikes_have_exact_times(x32):
     assert spikes.numpy()[0].tolist() == shift(early.numpy()[0]) and int(early.count) == 4
     assert spikes.times[:4].tolist() == spikes.numpy()[0].tolist() and np.isinf(spikes.times[4:]).all()
     np.testing.assert_array_equal(spikes.raster(), early.raster())
+    listed, seen = bs.spike_times(spikes), bs.spike_times(spikes.raster(), 0.1, LATE[1] * 0.1)
+    assert [x.tolist() for x in seen] == [x.tolist() for x in listed]
     run = bs.run(cell, 20.0, 0.1, 900.0, dict(s=True), start=LATE[1] * 0.1, chunk=5.0, progress=False)
     assert run["s"].numpy()[0].tolist() == spikes.numpy()[0].tolist()
     np.testing.assert_array_equal(run["s"].raster(), early.raster())

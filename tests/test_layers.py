@@ -96,7 +96,7 @@ def test_imports_point_up():
             if there == here:
                 continue
             allowed = (
-                there in ("_typing", "_quantity", "_spikes")
+                there in ("_typing", "_clock", "_quantity", "_spikes")
                 if here in LEAVES
                 else DEPTH.get(there, len(LAYERS)) < DEPTH[here]
             )
