@@ -192,7 +192,7 @@ def test_what_is_not_a_file_keeps_nobody_waiting(tmp_path):
         with pytest.raises(RecordingError, match=word.replace("(", r"\(").replace(")", r"\)")):
             read_recording(path, spikes=tmp_path / other)
     for name in ("x\0.csv", "y" * 5000 + ".csv"):
-        with pytest.raises(RecordingError, match="cannot be read"):
+        with pytest.raises(RecordingError, match=r"cannot be read|must be a path"):
             read_recording(name)
 
 
@@ -244,7 +244,8 @@ def test_sampling_intervals_are_possible_ones(tmp_path, dt):
     path = archive(tmp_path, voltage_mV=VOLTS, dt_ms=array(dt))
     refuses(path, "dt")
     path = archive(tmp_path, voltage_mV=VOLTS)
-    refuses(path, "dt", dt=dt)
+    with pytest.raises(RecordingError, match="dt"):
+        read_recording(path, dt=dt)
     with pytest.raises(RecordingError, match="dt"):
         Recording(dt=dt, voltage=[0.0])
 
