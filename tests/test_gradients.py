@@ -545,8 +545,8 @@ def test_forward_mode_agrees_with_reverse_mode_through_spikes(x64):
     "checkpoint, message",
     [
         ([10, 4], r"checkpoint: each number must be a multiple of the next, got \[10, 4\]"),
-        ([], r"checkpoint must be a positive whole number of steps, got \[\]"),
-        ([10, 0], "checkpoint must be a positive whole number of steps"),
+        ([], "checkpoint must be a positive whole number of steps, or several, got none"),
+        ([10, 0], "checkpoint, in steps, must be a whole number, at least 1, got 0"),
     ],
 )
 def test_bad_checkpoint(checkpoint, message):
