@@ -12,6 +12,7 @@ import types
 
 import jax
 import jax.export
+import jax.extend.backend
 import jax.numpy as jnp
 import pytest
 from cuda_cases import CASES, INDEXED, SETTINGS, Draw
@@ -19,7 +20,7 @@ from emulated import ROOT, SOURCES, built, register
 from tolerances import assert_close
 
 import brainsim as bs
-from brainsim import _compat, _info, _parts
+from brainsim import _info, _parts
 from brainsim.ops import (
     _dense,
     _library,
@@ -209,7 +210,7 @@ def test_a_library_for_gpus_of_another_version(monkeypatch, tmp_path):
 ])  # fmt: skip
 def test_info_on_a_gpu(version, there, said, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    monkeypatch.setattr(_compat, "get_backend", lambda: types.SimpleNamespace(platform_version=version))
+    monkeypatch.setattr(jax.extend.backend, "get_backend", lambda: types.SimpleNamespace(platform_version=version))
     monkeypatch.setattr(_library, "load_cuda", lambda: there)
     monkeypatch.setattr(_library, "cuda_library", lambda: pathlib.Path("library") if there else None)
     monkeypatch.setattr(_parts, "has_gpu", lambda: "cuda" in version)
