@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
-from ._clock import label
+from ._clock import LAST, label
 from ._quantity import numbers, shown
 from ._spikes import Spikes, counts
 from ._typing import number, whole_number
@@ -38,6 +38,8 @@ def spike_times(spikes: ArrayLike | Spikes, dt: float | None = None, start: floa
     else:
         raster, dt, start = np.asarray(_raster(spikes)), _needed(dt), number(start, "start", unit="ms")
         n, (steps, neurons) = raster.shape[1], np.nonzero(raster)
+        if not abs(start) <= LAST * dt:
+            raise ValueError(f"start must be within {LAST:,} steps of 0, got {start:g} ms with dt = {dt:g} ms")
         before = round(float(start) / dt)  # the number of steps, if they are whole ones
         times = label(before + steps + 1, dt) if label(before, dt) == start else start + label(steps + 1, dt)
     order = np.argsort(neurons, kind="stable")

@@ -88,6 +88,7 @@ def test_agrees_with_the_matrices(sizes, hinted, precision):
     k=st.integers(0, 30),
     seed=st.integers(0, 2**32 - 1),
 )
+@pytest.mark.slow
 def test_any_pattern_and_any_spikes(shape, active, steps, k, seed):
     with jax.enable_x64(True):
         n_pre, n_post, most = shape

@@ -13,6 +13,7 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
+from rows import rows
 
 import brainsim as bs
 
@@ -103,7 +104,7 @@ def outcome(f, **given):
         return f"OBSCURE {type(e).__name__} {e} at {last.filename}:{last.lineno}"
 
 
-@pytest.mark.parametrize("f", RIGHT, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("f", rows(RIGHT, long={bs.simulate_events, bs.fit}), ids=lambda f: f.__name__)
 def test_one_line(f, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     wrong = []

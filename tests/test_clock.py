@@ -87,6 +87,7 @@ def many(t):
     ])  # fmt: skip
 
 
+@pytest.mark.slow
 def test_whatever_a_function_of_time_does_it_is_in_double_precision(x32):
     """In batches and backwards, too; after 10^9 steps as where all is in double precision."""
 

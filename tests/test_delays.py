@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rows import one_precision
 from tolerances import assert_close
 
 import brainsim as bs
@@ -66,6 +67,7 @@ def dense(connect, past):
 # ---- connectivity
 
 
+@one_precision
 @layouts
 def test_is_its_matrices(layout, precision):
     connect = LAYOUTS[layout](draw)
@@ -260,6 +262,7 @@ def two_populations(delay, key=0, weight=30.0):
     )
 
 
+@pytest.mark.slow
 def test_bundles_hold_what_was_drawn(x64):
     net = two_populations(bs.Uniform(0.1, 2.0))
     alone = two_populations(1.0)  # the same wiring, with one delay

@@ -97,6 +97,7 @@ def test_the_sweep_on_the_page_runs():
     assert names["rates"].w_exc.values.tolist() == [2.0, 7.5]
 
 
+@pytest.mark.slow
 def test_the_fit_on_the_page_runs():
     pytest.importorskip("nitime")
     from brainsim._demo._locust import FREE, load_recording

@@ -22,8 +22,6 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 TUTORIALS = sorted((ROOT / "tutorials").glob("*.py"))
 # The compiled library lies beside the Python files, where it looks like an extension module.
 MODULES = [m.name for m in pkgutil.walk_packages(bs.__path__, "brainsim.") if "libbrainsim" not in m.name]
-# What compiles much runs with the long tests.
-LONG = {"running.md", "fitting.md", "brainsim.networks._microcircuit", "brainsim.networks._balanced"}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -39,17 +37,14 @@ def jax_as_users_have_it():
 names = lambda paths: [str(p.relative_to(ROOT)) for p in paths]
 
 
-def long(value, name):
-    return pytest.param(value, marks=pytest.mark.slow if name in LONG else ())
-
-
 def blocks(path):
     """The fenced blocks of a page in order: language, text, and the line on which the text begins."""
     text = path.read_text(encoding="utf-8")
     return [(m[1], m[2], text[: m.start(2)].count("\n")) for m in FENCE.finditer(text)]
 
 
-@pytest.mark.parametrize("name", [long(name, name) for name in MODULES])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODULES)
 def test_docstrings(name):
     module = importlib.import_module(name)
     output = io.StringIO()
@@ -58,9 +53,8 @@ def test_docstrings(name):
     assert not result.failed, output.getvalue()
 
 
-@pytest.mark.parametrize(
-    "page", [long(p, p.name) for p in PAGES if any(b[0] == "python" for b in blocks(p))], ids=lambda p: p.name
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [p for p in PAGES if any(b[0] == "python" for b in blocks(p))], ids=lambda p: p.name)
 def test_page(page, tmp_path, monkeypatch):
     """All Python blocks of a page in one namespace; a `text` block that follows one is what it prints."""
     monkeypatch.chdir(tmp_path)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rows import rows
 
 import brainsim as bs
 
@@ -66,6 +67,7 @@ def adex(per_cell):
                    **{x: per_cell(x) for x in ("a", "b", "tau_w")})  # fmt: skip
 
 
+@pytest.mark.parametrize("precision", rows([32, 64], long={64}), indirect=True)
 def test_random_adex_cells_fire_when_those_of_nest_do(precision):
     """NEST's times are the exact ones, rounded up to its grid; float32 has its rounding besides."""
     params = [cell["params"] for cell in NEST["cells"]]

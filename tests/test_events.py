@@ -44,6 +44,7 @@ def test_derivatives_of_spike_times(mode, x64):
     np.testing.assert_allclose(got, jax.grad(closed, argnums=(0, 1, 2, 3))(*at), atol=1e-8)
 
 
+@pytest.mark.slow
 def test_small_population_and_simultaneous_spikes(x64):
     """Each neuron has its own times; two equal ones spike together and both are counted."""
     drive = np.array([40.0, 25.0, 40.0])

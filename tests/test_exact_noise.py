@@ -74,6 +74,7 @@ def test_units_that_depend_on_one_another(dt, x32):
     assert_normal(x, mean, covariance(PAIR, np.diag([1.0, 0.25]), 2 * dt))
 
 
+@pytest.mark.slow
 def test_the_mean_is_that_without_noise(x64):
     """Where sigma is zero, to 1e-10; the default solver is the exact one in any case."""
     record = dict(x="x", z="z", u="u")
@@ -132,6 +133,7 @@ def finite(f, x, h=1e-5):
     return np.stack([(f(x + d) - f(x - d)) / (2 * h) for d in h * np.eye(len(x))])
 
 
+@pytest.mark.slow
 def test_derivatives(x64):
     """In sigma, zero included, and in a time constant: those of finite differences, forward and in reverse."""
 

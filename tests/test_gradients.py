@@ -11,6 +11,7 @@ import needs
 import numpy as np
 import pytest
 import test_arrivals
+from rows import rows
 from test_ops import MAPPED, Synapses, assert_all_close, derivatives, smooth
 from tolerances import assert_close
 
@@ -238,7 +239,7 @@ def test_derivatives_of_a_loop_with_delays(precision):
     assert_all_close(got, expected, chaotic=True)
 
 
-@pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0)])
+@pytest.mark.parametrize("axes", rows([(0, None), (None, 0), (0, 0)], long={(0, None), (None, 0)}))
 def test_vmap_of_a_loop_with_delays(axes, x64):
     """Of its gradient, and the gradient of the sum of a batch."""
     s = test_arrivals.Synapses(8, 8)

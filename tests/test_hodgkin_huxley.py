@@ -8,6 +8,7 @@ import numpy as np
 import optimistix
 import pytest
 from reference import load
+from rows import rows
 
 import brainsim as bs
 
@@ -54,7 +55,7 @@ def v_12ms():
         return float(trace(bs.HH(), 0.0025, diffrax.Dopri8(), 12.0)[-1])
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", rows(SOLVERS, long=set(SOLVERS) - {"exponential Euler", "Heun", "Tsit5"}))
 def test_order_of_convergence(name, v_12ms, x64):
     make, order, dt = SOLVERS[name]
     steps = np.array([dt, dt / 2, dt / 4])

@@ -141,6 +141,7 @@ def test_adex_patterns(pattern, x64):
         assert late.min() >= -1e-6 and late.max() <= dt + 1e-6
 
 
+@pytest.mark.slow
 def test_adex_figure_2c(x64):
     """Brette & Gerstner (2005), figure 2C: 500 pA on 1-201 ms and 800 pA from 501 ms."""
     neuron = bs.AdEx(v_reset=-60.0)

@@ -82,7 +82,7 @@ def test_products_agree_with_the_matrix(sizes, scalar, precision):
     assert_close(bs.ops.csr_outer(spikes, values, s.indices, s.indptr), outer)
 
 
-@hypothesis.settings(max_examples=100, deadline=None)
+@hypothesis.settings(max_examples=40, deadline=None)
 @hypothesis.given(
     shape=st.sampled_from([(0, 1, 1), (1, 1, 3), (2, 40, 9), (33, 2, 3), (600, 40, 9)]),
     active=st.sampled_from([0.0, 0.01, 0.5, 1.0]),

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rows import rows
 
 import brainsim as bs
 
@@ -78,7 +79,7 @@ def _data(x):
     return jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
 
 
-@pytest.mark.parametrize("chunk", [None, 0.1, 5.0])
+@pytest.mark.parametrize("chunk", rows([None, 0.1, 5.0], long={5.0}))
 def test_chunks_change_nothing(chunk, whole):
     told = []
     run = bs.run(model(), **settings(), chunk=chunk, progress=lambda done, total: told.append((done, total)))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+from rows import rows
 from tolerances import assert_close
 
 import brainsim as bs
@@ -114,7 +115,7 @@ def test_no_primitive_is_forgotten():
     assert {p.name for p in _compat.primitives()} == set(cases())
 
 
-@pytest.mark.parametrize("letter", "bg")
+@pytest.mark.parametrize("letter", rows("bg", long="g"))
 def test_every_primitive_by_automatic_sharding(letter, x64):
     given, f, specs = products(letter)
     got = compiled(lambda given: derivatives(f, given), [specs], given)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rows import one_precision
 from tolerances import RTOL
 
 import brainsim as bs
@@ -38,6 +39,7 @@ def case(name, **kwargs):
     return model(), data(**kwargs)
 
 
+@one_precision
 @pytest.mark.parametrize("bin", [None, 2.0])
 def test_homogeneous_poisson(precision, bin):
     """Nothing moves v, so the hazard is 1 / tau_0 at all times."""
@@ -159,6 +161,7 @@ def test_steps_converge(x64):
     np.testing.assert_allclose(changes[:-1] / changes[1:], 2.0, rtol=0.25)
 
 
+@one_precision
 @pytest.mark.parametrize("fired", [True, False])
 def test_cost_is_finite_and_convex(precision, fired):
     """However far off a parameter is: Gauss-Newton takes the first two derivatives."""
@@ -178,6 +181,7 @@ def test_cost_is_finite_and_convex(precision, fired):
         np.testing.assert_allclose(terms.cost(terms.output)[near], exact, rtol=2e-5)
 
 
+@pytest.mark.slow
 def test_recovers_the_parameters_of_a_simulation(x64):
     """Spikes drawn step by step from the hazard of a leaky neuron, fitted from starts all over the bounds."""
     truth = dict(tau=15.0, v_th=-53.0, delta_u=2.0)

@@ -94,7 +94,8 @@ LONG = {
     "weights differ", "longer delays", "two projections to one receptor", "a third population in between",
     "nothing sent by one", "compact surrogate", "nobody connected", "the same", "arrays", "series", "a pause for each",
     "spikes without reset", "one neuron each", "no population alike", "a whole number", "two stages", "saturating",
-    "delta receptors", "noise", "numbers", "parameters neuron by neuron", "never again", "reset to other values",
+    "delta receptors", "noise",
+    "other layouts", "one weight per synapse", "functions", "acts on nothing", "numbers", "parameters neuron by neuron", "never again", "reset to other values",
 }  # fmt: skip
 
 

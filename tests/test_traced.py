@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from programs import apart
+from rows import rows
 from test_together import DT, INPUTS, NETWORKS, assert_same, run
 from tolerances import assert_close
 
@@ -70,6 +71,7 @@ def test_a_batch_is_one_call(x32):
     assert_close(many(weights), jnp.stack([rate(w, net) for w in weights]), chaotic=True)
 
 
+@pytest.mark.slow
 def test_derivatives_are_those_of_populations_apart(x64):
     """Whatever is taken of a traced run; and the value beside a gradient is the same."""
     net, w = NETWORKS["compact surrogate"](), jnp.asarray(2.0)
@@ -115,7 +117,7 @@ def test_second_derivatives(x64):
     assert_close(jax.hessian(jax.jit(f))(w), apart(jax.hessian(f))(w))
 
 
-@pytest.mark.parametrize("held", ["an input", "a record"])
+@pytest.mark.parametrize("held", rows(["an input", "a record"], long={"an input"}))
 def test_functions_that_hold_what_is_traced(held, x64):
     """A function of the user's may use a value that is being differentiated, which nobody handed over."""
     net = NETWORKS["alike"]()

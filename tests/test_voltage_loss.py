@@ -7,6 +7,7 @@ import diffrax
 import jax
 import numpy as np
 import pytest
+from rows import rows
 
 import brainsim as bs
 
@@ -40,7 +41,7 @@ def double(neuron):
     return jax.tree.map(lambda x: x.astype(float) if isinstance(x, jax.Array) else x, neuron)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", rows(CELLS, long={"HH", "AdEx"}))
 def test_nothing_is_left_at_the_truth(name, precision):
     neuron, stimulus, unit = CELLS[name]
     neuron = double(neuron) if precision == 64 else neuron
@@ -77,8 +78,9 @@ def test_full_coupling_is_a_step_ahead(x64):
 
 @pytest.mark.parametrize(
     ("name", "parameter", "solver"),
-    [("LIF", "v_th", None), ("AdEx", "delta_t", None), ("AdEx", "tau_w", diffrax.Heun()),
-     ("Izhikevich", "b", None), ("HH", "g_na", None)],
+    [("LIF", "v_th", None), ("AdEx", "delta_t", None),
+     *(pytest.param(*row, marks=pytest.mark.slow) for row in [
+         ("AdEx", "tau_w", diffrax.Heun()), ("Izhikevich", "b", None), ("HH", "g_na", None)])],
 )  # fmt: skip
 def test_gradients_through_spikes(name, parameter, solver, x64):
     """Both modes against central differences, at parameters that are not the truth."""
