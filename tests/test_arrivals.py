@@ -11,6 +11,7 @@ import jax.test_util
 import needs
 import numpy as np
 import pytest
+from rows import one_precision
 from tolerances import assert_close
 
 import brainsim as bs
@@ -71,6 +72,7 @@ def smooth(product):
 
 @pytest.mark.parametrize("hinted", [None, 1, 200])
 @pytest.mark.parametrize("sizes", [(7, 5), (100, 37), (1, 1), (0, 3), (3, 0)])
+@one_precision
 def test_agrees_with_the_matrices(sizes, hinted, precision):
     s = Synapses(*sizes)
     history, weight = s.history(), s.weight()
@@ -119,6 +121,7 @@ def test_a_hint_is_no_more_than_a_hint(x64):
 
 
 @pytest.mark.parametrize("n", [1, 7, 33, 1000])
+@one_precision
 def test_spike_list(n, precision):
     rng = np.random.default_rng(0)
     spikes = rng.normal(size=n) * (rng.random(n) < 0.3)
@@ -158,7 +161,9 @@ def test_threads_change_no_bit(x32):
 # ---- the kernels and their twins in plain JAX
 
 
-@pytest.mark.parametrize("groups, batch", [(1, 1), (1, 3), (2, 3)])
+@pytest.mark.parametrize(
+    "groups, batch", [(2, 3), *(pytest.param(*x, marks=pytest.mark.slow) for x in [(1, 1), (1, 3)])]
+)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_plain_twins(groups, batch, weighted, x64):
     s = Synapses(50, 20, most=20)

@@ -239,7 +239,7 @@ def test_response_scales_with_the_weight_and_ends(name, x64):
     np.testing.assert_allclose(small * 1e3, response(2e-3 * weight) / 2e-3 * 1.0, rtol=0.02, atol=2e-2 * one.max())
 
 
-@receptors
+@pytest.mark.parametrize("name", rows(RECEPTORS, long={"ExpCurrent", "AlphaCurrent"}))
 def test_gradient_of_a_response(name, x64):
     make, weight, _ = RECEPTORS[name]
 

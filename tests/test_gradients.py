@@ -11,7 +11,7 @@ import needs
 import numpy as np
 import pytest
 import test_arrivals
-from rows import rows
+from rows import one_precision, rows
 from test_ops import MAPPED, Synapses, assert_all_close, derivatives, smooth
 from tolerances import assert_close
 
@@ -25,6 +25,7 @@ from brainsim.ops._carry import carry_weights
 
 @pytest.mark.parametrize("groups, batch", [(1, 1), (2, 3)])
 @pytest.mark.parametrize("weighted", [False, True])
+@one_precision
 def test_plain_twins(groups, batch, weighted, precision):
     s = Synapses(50, 20, most=40)
     groups = groups if weighted else 1
@@ -135,7 +136,7 @@ def test_derivatives_of_a_loop(precision):
     assert_all_close(got, expected, chaotic=True)
 
 
-@pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0)])
+@pytest.mark.parametrize("axes", rows([(0, None), (None, 0), (0, 0)], long={(0, None), (None, 0)}))
 def test_vmap_of_a_loop(axes, x64):
     """Of its gradient, and the gradient of the sum of a batch."""
     s = Synapses(8, 8)
@@ -460,7 +461,7 @@ def test_no_step_adds_an_array_of_the_size_of_the_weights(x32):
     assert not {"brainsim_csr_outer", "add_any", "add"} & set(names)
 
 
-@pytest.mark.parametrize("layout", ["bundle", "ready", "learnable"])
+@pytest.mark.parametrize("layout", rows(["bundle", "ready", "learnable"], long={"ready", "learnable"}))
 def test_no_step_adds_an_array_of_the_size_of_weights_with_delays(layout, x32):
     """Nor one of the size of the history."""
     net = delayed_network(bs.SuperSpike(), "bundle" if layout == "bundle" else "ready")

@@ -221,6 +221,7 @@ def test_a_training_step(network, x64):
     assert_close(jax.jit(mapped)(params, *batch), expected, chaotic=True)
 
 
+@pytest.mark.slow
 def test_runs_that_are_not_differentiated(x64):
     """They have operators of their own: populations that are alike are one, and lists of spikes grow in place."""
     cells = dict.fromkeys("AB", bs.Population(300, bs.HHTraub(), dict(exc=bs.ExpConductance(tau=5.0, e_rev=0.0))))

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rows import one_precision
+from rows import one_precision, rows
 from tolerances import RTOL
 
 import brainsim as bs
@@ -93,7 +93,7 @@ def test_auditory_receptor_against_its_equations(x64):
     np.testing.assert_allclose(spike_log_likelihood(cell, data).output, expected, rtol=1e-9)
 
 
-@cases
+@pytest.mark.parametrize("name", rows(CASES, long={"GIF"}))
 def test_gradient(name, x64):
     """Against central differences, in every parameter but the refractory period, which is a number of steps."""
     cell, data = case(name, duration=150.0)

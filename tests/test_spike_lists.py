@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import needs
 import numpy as np
 import pytest
+from rows import one_precision
 from tolerances import assert_close
 
 import brainsim as bs
@@ -28,6 +29,7 @@ def obvious(events, spikes, step):
 
 @pytest.mark.parametrize("capacity", [0, 1, 7, 1000])
 @pytest.mark.parametrize("n, share", [(1, 0.5), (7, 0.0), (64, 1.0), (200, 0.02), (129, 0.5)])
+@one_precision
 def test_append(n, share, capacity, precision):
     rng = np.random.default_rng(n)
     kernel, plain = jax.jit(bs.ops.append_events), jax.jit(_events._reference)
@@ -209,6 +211,7 @@ def _loop(text):
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 3), (5, 0), (300, 40)])
+@one_precision
 def test_rates_are_the_same_whatever_a_raster_is_made_of(shape, precision):
     raster = np.random.default_rng(1).random(shape) < 0.3
     expected = raster.mean(0) * 1e3 / 0.1

@@ -10,6 +10,7 @@ import needs
 import numpy as np
 import pytest
 from programs import apart
+from rows import rows
 from tolerances import assert_close
 
 import brainsim as bs
@@ -95,7 +96,8 @@ LONG = {
     "nothing sent by one", "compact surrogate", "nobody connected", "the same", "arrays", "series", "a pause for each",
     "spikes without reset", "one neuron each", "no population alike", "a whole number", "two stages", "saturating",
     "delta receptors", "noise",
-    "other layouts", "one weight per synapse", "functions", "acts on nothing", "numbers", "parameters neuron by neuron", "never again", "reset to other values",
+    "other layouts", "one weight per synapse", "functions", "acts on nothing", "numbers",
+    "parameters neuron by neuron", "never again", "reset to other values",
 }  # fmt: skip
 
 
@@ -424,7 +426,7 @@ BATCHES = {  # the axes of sources, weights and targets
 }
 
 
-@pytest.mark.parametrize("size", [0, 3])
+@pytest.mark.parametrize("size", rows([0, 3], long={0}))
 @pytest.mark.parametrize("name", BATCHES)
 def test_batches_of_blocks(name, size, x64):
     """One call, equal to as many calls."""
@@ -558,8 +560,13 @@ def listed(given, step, parts, timed):
     return [*jax.tree.leaves(at_spikes(*given, step, parts, timed))]
 
 
-@pytest.mark.parametrize("axes", [(0, None, None, None), (None, 0, None, None), (0, 0, 0, 0), (None, None, 0, 0)])
-@pytest.mark.parametrize("steps", [False, True])
+@pytest.mark.parametrize(
+    "axes",
+    rows(
+        [(0, None, None, None), (None, 0, None, None), (0, 0, 0, 0), (None, None, 0, 0)], long={(None, 0, None, None)}
+    ),
+)
+@pytest.mark.parametrize("steps", rows([False, True], long={False}))
 @pytest.mark.parametrize("size", [0, 3])
 def test_batches_at_spikes(axes, steps, size, x32):
     """Spikes, arrays, values and lists in batches, at one step or each at its own."""

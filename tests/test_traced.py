@@ -52,7 +52,9 @@ def test_parameters_that_are_traced(x64):
         assert_close(jax.jit(one)(tau), apart(one)(tau), chaotic=True)
 
 
-@pytest.mark.parametrize("name", ["alike", "one weight per synapse", "delays of single synapses"])
+@pytest.mark.parametrize(
+    "name", rows(["alike", "one weight per synapse", "delays of single synapses"], long={"one weight per synapse"})
+)
 def test_batches_are_their_runs(name, x64):
     """Over initial states: spikes, rasters, traces and final states are those of one run after the other."""
     net, inputs = NETWORKS[name](), INPUTS["numbers"]()
@@ -134,6 +136,7 @@ def test_functions_that_hold_what_is_traced(held, x64):
     assert_close(jax.jit(jax.vmap(f))(jnp.stack([x, x])), jnp.stack([value, value]))
 
 
+@pytest.mark.slow
 def test_integers_and_keys_pass_through(x32):
     """What has no derivative stands beside what has one."""
     net = NETWORKS["noise"]()

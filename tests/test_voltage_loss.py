@@ -78,9 +78,10 @@ def test_full_coupling_is_a_step_ahead(x64):
 
 @pytest.mark.parametrize(
     ("name", "parameter", "solver"),
-    [("LIF", "v_th", None), ("AdEx", "delta_t", None),
+    [("LIF", "v_th", None),
      *(pytest.param(*row, marks=pytest.mark.slow) for row in [
-         ("AdEx", "tau_w", diffrax.Heun()), ("Izhikevich", "b", None), ("HH", "g_na", None)])],
+         ("AdEx", "delta_t", None), ("AdEx", "tau_w", diffrax.Heun()),
+         ("Izhikevich", "b", None), ("HH", "g_na", None)])],
 )  # fmt: skip
 def test_gradients_through_spikes(name, parameter, solver, x64):
     """Both modes against central differences, at parameters that are not the truth."""
