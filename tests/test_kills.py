@@ -1,70 +1,67 @@
-"""Processes killed at any moment, fifty times, while they run, sweep and fit: they end with the bits of others."""
+"""Runs, sweeps and fits killed at any moment, fifty times: they end with the bits of uninterrupted ones."""
 
+import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 from test_durable_runs import assert_begins, assert_same, go
 from test_durable_sweeps_and_fits import gauss_newton, same_fit, same_sweep, sweep
 
 import brainsim as bs
+from brainsim.fitting import _search
 
-CHILD = """
-import sys, time
-sys.path.insert(0, {tests!r})
-from test_kills import work
-
-def told(done, total):
-    print(done, flush=True)
-    time.sleep(0.02)
-
-work({folder!r}, told)
-"""
+WORK = dict(run=(go, assert_same), sweep=(sweep, same_sweep), fit=(gauss_newton, same_fit))
+KILLS = int(os.environ.get("BRAINSIM_KILLS", 17))  # of each
 
 
-def work(folder, told=False):
-    """A run, a sweep and a fit, each where it was left."""
-    run = go(os.path.join(folder, "run"), resume=True, progress=told)
-    swept = sweep(os.path.join(folder, "sweep"), resume=True, progress=told)
-    return run, swept, gauss_newton(os.path.join(folder, "fit"), resume=True, progress=told)
+def child(verb, folder, cache, said):
+    """`verb` where it was left, in a process that says how far it is; each step of a fit is kept."""
+    jax.config.update("jax_compilation_cache_dir", cache)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    _search._EVERY = 0.0
+
+    def told(done, total):
+        said.send(done)
+        time.sleep(0.02)
+
+    WORK[verb][0](folder, resume=True, progress=told)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_fifty_kills(tmp_path):
-    folder, rng, kills, ends = tmp_path / "work", np.random.default_rng(), 0, 0
-    whole, swept, fitted = go(), sweep(), gauss_newton()
-    code = CHILD.format(tests=os.path.dirname(__file__), folder=str(folder))
-    cache = dict(JAX_COMPILATION_CACHE_DIR=str(tmp_path / "cache"), JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0")
-    while kills < 50:
-        child = subprocess.Popen(
-            [sys.executable, "-c", code],
-            env={**os.environ, **cache, "PYTHONSAFEPATH": "1"},
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(int(rng.integers(1, 12))):  # of what it says
-            child.stdout.readline()
+@pytest.mark.parametrize("verb", WORK)
+def test_kills(verb, tmp_path):
+    again, same = WORK[verb]
+    whole, folder, rng, kills, ends = again(), tmp_path / "work" / verb, np.random.default_rng(), 0, 0
+    folder.parent.mkdir()
+    processes = multiprocessing.get_context("forkserver")  # they begin with everything imported
+    processes.set_forkserver_preload(["brainsim", "xarray", "zarr"])
+    while kills < KILLS:
+        said, to_say = processes.Pipe(duplex=False)
+        process = processes.Process(target=child, args=(verb, str(folder), str(tmp_path / "cache"), to_say))
+        process.start()
+        to_say.close()
+        try:
+            for _ in range(int(rng.integers(0, 7))):
+                said.recv()
+        except EOFError:  # it came to its end
+            process.join()
         time.sleep(rng.uniform(0, 0.05))
-        child.send_signal(signal.SIGKILL)
-        said = child.communicate()[1]
-        assert child.returncode in (0, -signal.SIGKILL), said
-        kills += child.returncode != 0
-        if (folder / "run").exists():
-            assert_begins(bs.open_run(folder / "run"), whole)
-        if child.returncode == 0 or kills == 50:
-            run, again, fit = work(folder)
-            assert_same(run, whole)
-            same_sweep(again, swept)
-            same_fit(fit, fitted)
-            assert sorted(os.listdir(folder)) == ["fit", "run", "sweep"] and not list(folder.rglob(".*"))
+        process.kill()
+        process.join()
+        assert process.exitcode in (0, -signal.SIGKILL)
+        kills += process.exitcode != 0
+        if verb == "run" and folder.exists():
+            assert_begins(bs.open_run(folder), whole)
+        if process.exitcode == 0 or kills == KILLS:
+            same(again(folder, resume=True), whole)
+            assert os.listdir(folder.parent) == [verb] and not list(folder.rglob(".*"))
             shutil.rmtree(folder)
             ends += 1
     assert ends > 1

@@ -14,7 +14,8 @@ PD = load("potjans_diesmann")
 
 def spikes(model, duration, seed=1, **more):
     record = dict(spikes=bs.Record(True, dtype=bool))
-    run = bs.simulate(model.network, duration, 0.1, model.inputs, record, key=jax.random.key(seed), **more)
+    key = None if "state" in more else jax.random.key(seed)  # for initial values only
+    run = bs.simulate(model.network, duration, 0.1, model.inputs, record, key=key, **more)
     return {name: np.asarray(raster) for name, raster in run.spikes.items()}, run.state
 
 
