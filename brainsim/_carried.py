@@ -3,8 +3,9 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+
+from ._compat import as_jax
 
 
 def carried(what: str, given: Any) -> jax.Array:
@@ -21,7 +22,7 @@ def carried(what: str, given: Any) -> jax.Array:
     if values.dtype.kind not in "biuf":
         raise ValueError(f"{what} must hold numbers, got {given!r}")
     if values.dtype.kind in "iu":
-        return jnp.asarray(values.astype(_whole(what, values)))
+        return as_jax(values.astype(_whole(what, values)))
     with np.errstate(over="ignore"):
         rounded = values.astype(jax.dtypes.canonicalize_dtype(values.dtype))
     if values.dtype.kind == "f" and isinstance(given, list | tuple):
@@ -34,7 +35,7 @@ def carried(what: str, given: Any) -> jax.Array:
             ascending, dtype = np.unique(values), rounded.dtype
             same = np.flatnonzero(np.diff(ascending.astype(dtype)) == 0)
             _refuse(what, ascending[same], f"in {dtype} the same as another one")
-    return jnp.asarray(rounded)
+    return as_jax(rounded)
 
 
 def _asarray(given: Any) -> np.ndarray:

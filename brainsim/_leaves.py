@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ._compat import as_jax
+
 
 def named(tree: Any) -> dict[str, Any]:
     """The leaves of a tree by name: `neuron.tau`; where two would have one name, `['a.b']` and `['a']['b']`."""
@@ -57,5 +59,5 @@ def restore(arrays: Mapping[str, np.ndarray], example: Any) -> Any:
 
 def _array(x: np.ndarray, like: Any) -> Any:
     if is_key(like):
-        return jax.random.wrap_key_data(jnp.asarray(x), impl=jax.random.key_impl(like))
-    return jnp.asarray(x) if isinstance(like, jax.Array) else x
+        return jax.random.wrap_key_data(as_jax(x), impl=jax.random.key_impl(like))
+    return as_jax(x) if isinstance(like, jax.Array) else x

@@ -53,7 +53,7 @@ def initial_state(node: AbstractNode, dt: float, *, start: float = 0.0, key: Arr
     if abs(float(label(k, dt)) - start) > 1e-3 * dt:
         raise ValueError(f"the start, {start:.15g} ms, is not a whole number of steps of dt = {dt:g} ms")
     _check_end(k, 0)
-    return Snapshot(jnp.asarray(np.uint32(k)), node.init(dt=dt, key=_typed(key)), float(dt))
+    return Snapshot(jnp.asarray(k, jnp.uint32), node.init(dt=dt, key=_typed(key)), float(dt))
 
 
 def started(

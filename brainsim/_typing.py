@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from ._compat import is_traced
+from ._compat import as_jax, is_traced
 from ._domain import FINITE, POSITIVE, Interval, check
 from ._quantity import magnitude as magnitude, numbers, shown
 from ._text import choices
@@ -66,7 +66,7 @@ def _as_float(value: Any, unit: str | None, domain: str | None) -> Array:
         raise ValueError(f"must be a number or an array, got {shown(value)}") from None
     if domain is not None:
         check(value, domain, unit or "")
-    return jnp.asarray(value)
+    return as_jax(value)
 
 
 def as_double(value: Any, what: str, unit: str | None, domain: str) -> Any:

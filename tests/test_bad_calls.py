@@ -22,8 +22,35 @@ CELL = bs.Population(1, bs.LIF(), dict(exc=bs.ExpCurrent()))
 RECORDING = bs.io.Recording(dt=0.1, stimulus=np.ones(20), voltage=np.linspace(-70.0, -60.0, 20))
 LOSS = lambda model, recording: (model.tau - 12.0) ** 2
 
-# Right arguments, by position and by name.
-RIGHT = {
+# Right arguments, by position and by name; first those of operators: two neurons with two synapses each onto three.
+VECTOR, INDICES, ROWS = np.ones(2, np.float32), np.array([0, 1, 1, 2], np.int32), np.array([0, 2, 4], np.int32)
+SEED, NONE = np.array([1, 2], np.uint32), np.zeros(0, np.uint32)
+SHAPE, PATTERN = bs.ops.ConvolutionShape((2, 2, 1), (1, 1, 1)), bs.ops.ProceduralPattern(2, 3, "different", 3, 1, 1)
+DRAWN = dict(seed=SEED, table=NONE, pattern=PATTERN, noise="none")
+OPERATORS = {
+    bs.ops.csr_matvec: dict(spikes=VECTOR, weight=1.0, indices=INDICES, indptr=ROWS, n_post=3),
+    bs.ops.csr_rmatvec: dict(values=np.ones(3, np.float32), weight=1.0, indices=INDICES, indptr=ROWS),
+    bs.ops.csr_outer: dict(spikes=VECTOR, values=np.ones(3, np.float32), indices=INDICES, indptr=ROWS),
+    bs.ops.dense_matvec: dict(spikes=VECTOR, weight=np.ones((2, 3), np.float32)),
+    bs.ops.convolution: dict(image=np.ones(4, np.float32), weight=np.ones((1, 1, 1, 1), np.float32), shape=SHAPE),
+    bs.ops.fan_out_matvec: dict(spikes=VECTOR, weight=1.0, indices=INDICES.reshape(2, 2), n_post=3),
+    bs.ops.arrivals: dict(
+        history=np.ones((2, 2), np.float32), weight=1.0, indices=INDICES, indptr=np.array([[0, 2], [2, 4]], np.int32),
+        steps=np.ones(1, np.int32), k=1, n_post=3,
+    ),
+    bs.ops.empty_events: dict(capacity=2),
+    bs.ops.append_events: dict(events=np.zeros((3, 2), np.int32), spikes=VECTOR, step=np.int32(1)),
+    bs.ops.spike_list: dict(spikes=VECTOR, size=2),
+    bs.ops.poisson_counts: dict(key=KEY, step=1, mean=1.0, n=2),
+    bs.ops.bernoulli_counts: dict(key=KEY, step=1, probability=0.5, n=2),
+    bs.ops.procedural_matvec: dict(spikes=VECTOR, **DRAWN),
+    bs.ops.procedural_rmatvec: dict(values=np.ones(3, np.float32), **DRAWN),
+    bs.ops.procedural_synapses: DRAWN,
+    bs.ops.procedural_send: dict(ring=np.ones((2, 3), np.float32), sent=VECTOR, delays=NONE, k=1, **DRAWN),
+    bs.ops.procedural_delays: dict(seed=SEED, delays=NONE, pattern=PATTERN),
+    bs.ops.carry_weights: dict(step=lambda weights: weights),
+}  # fmt: skip
+RIGHT = OPERATORS | {
     bs.simulate: dict(node=CELL, duration=0.2, dt=0.1),
     bs.initial_state: dict(node=CELL, dt=0.1),
     bs.run: dict(node=CELL, duration=0.2, dt=0.1, progress=False),
@@ -56,10 +83,11 @@ RIGHT = {
 TRACED = {
     bs.simulate,
     bs.simulate_events,
+    *OPERATORS,
     *(f for f in RIGHT if f.__module__.startswith("brainsim.losses")),
 }
 # What other tests hand everything to, or what takes whatever it is given.
-ELSEWHERE = {bs.rate, bs.spike_times, bs.cv_isi, bs.neuron}
+ELSEWHERE = {bs.rate, bs.spike_times, bs.cv_isi, bs.neuron, bs.ops.backend}
 
 
 class Other:
@@ -125,7 +153,7 @@ ANYTHING = {(bs.param, "default"), (bs.fit, "recording")}
 
 
 def test_every_function_is_tried():
-    spaces = (bs, bs.losses, bs.fitting, bs.io, bs.networks)
+    spaces = (bs, bs.losses, bs.fitting, bs.io, bs.networks, bs.ops)
     public = {getattr(space, name) for space in spaces for name in dir(space) if not name.startswith("_")
               if inspect.isfunction(getattr(space, name, None))}  # fmt: skip
     missing = {f for f in public if f.__module__.startswith("brainsim")} - set(RIGHT) - ELSEWHERE

@@ -206,7 +206,7 @@ def test_kernels_refuse_shapes_that_do_not_fit(x32):
         (dict(weight=np.ones(3)), r"the weight has shape \[3\], expected \[\] or \[2\]"),
         (dict(weight=jnp.ones(2, jnp.float16)), "spikes are float32, but the weight is float16"),
         (dict(indices=np.zeros(2, np.int64)), "must be int32"),
-        (dict(indptr=np.zeros((4, 1), np.int32)), "must be int32 with one axis"),
+        (dict(indptr=np.zeros((4, 1), np.int32)), r"indptr must be int32\[pre \+ 1\], not int32\[4, 1\]"),
     ],
 )
 def test_errors_say_what_is_wrong(change, message, x32):

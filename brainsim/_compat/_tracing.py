@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 
 try:
@@ -26,6 +28,14 @@ except ImportError:
 def is_traced(x: Any) -> bool:
     """Whether the values of `x` are unknown for now, inside of `jit`, `vmap`, `grad` and the like."""
     return isinstance(x, Tracer)
+
+
+def as_jax(x: Any) -> jax.Array:
+    """`jnp.asarray(x)`; for an array of NumPy's some versions of it compile a program for each shape, this does not."""
+    if not isinstance(x, np.ndarray):
+        return jnp.asarray(x)
+    dtype = jax.dtypes.canonicalize_dtype(x.dtype)
+    return jnp.asarray(x.astype(dtype, copy=False), dtype)
 
 
 def is_outermost() -> bool:

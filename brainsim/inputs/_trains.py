@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Int, UInt32
 
 from .._clock import LAST, first_step
-from .._compat import is_traced
+from .._compat import as_jax, is_traced
 from .._quantity import magnitude, shown
 from .._typing import Param, param
 from ._abstract import AbstractInput, check_rows
@@ -73,12 +73,12 @@ class SpikeTrain(AbstractInput):
         neurons = None
         if steps.ndim == 2:
             rows = np.broadcast_to(np.arange(len(steps), dtype=np.int32)[:, None], steps.shape)
-            neurons = jnp.asarray(rows.ravel()[order])
+            neurons = as_jax(rows.ravel()[order])
         blocks = steps.ravel()[order][None]
         if blocks.size > _BLOCK:
             blocks = xp.pad(blocks[0], (0, -blocks.size % _BLOCK), constant_values=np.uint32(LAST + 1))
             blocks = blocks.reshape(-1, _BLOCK)
-        return _Arrivals(jnp.asarray(blocks), neurons, self.weight)
+        return _Arrivals(as_jax(blocks), neurons, self.weight)
 
     def check(self, n):
         if self.times.ndim == 2 and len(self.times) != n:

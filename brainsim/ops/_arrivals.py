@@ -7,7 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
+from .._compat import as_jax
+from .._typing import whole_number
 from . import _arrivals_primitives as primitives
+from ._operands import real, single_step, typed, vector_and_weight
 from ._spike_lists import compact
 
 Index: TypeAlias = Int[Array | np.ndarray, "..."]
@@ -62,36 +65,34 @@ def arrivals(
 
     ```
     """
-    history = jnp.asarray(history)
+    history = real("arrivals: the history", history)
     dtype = history.dtype
     if history.ndim != 2 or not jnp.issubdtype(dtype, jnp.floating) or history.shape[0] < 1:
         raise ValueError(f"arrivals: the history must be floats [rows, pre], not {dtype}{list(history.shape)}")
-    for name, x, shape in (
-        ("indices", indices, (indices.size,)),
-        ("steps", steps, (steps.size,)),
-        ("indptr", indptr, (history.shape[1], steps.size + 1)),
-    ):
-        if x.dtype != np.int32 or x.shape != shape:
-            raise ValueError(f"arrivals: {name} must be int32{list(shape)}, not {x.dtype}{list(x.shape)}")
+    typed("arrivals: indices", indices, np.int32, "nnz")
+    typed("arrivals: steps", steps, np.int32, "slots")
+    typed("arrivals: indptr", indptr, np.int32, history.shape[1], steps.size + 1)
     if (n_post is None) == (start is None):
         raise ValueError("arrivals: give either n_post or start")
-    start = jnp.zeros(n_post or 0, dtype) if start is None else start
-    weight = jnp.asarray(weight, dtype) if isinstance(weight, bool | int | float) else jnp.asarray(weight)
+    if start is None:
+        start = jnp.zeros(whole_number(n_post, "arrivals: n_post", least=0, most=2**31 - 1), dtype)
+    start = real("arrivals: start", start)
+    history, weight = vector_and_weight("arrivals", "spikes", history, weight)
+    if start.ndim != 1:
+        raise ValueError(f"arrivals: start must be [post], got {list(start.shape)}")
     if start.dtype != dtype or weight.dtype != dtype:
         raise ValueError(f"arrivals: the history is {dtype}, start {start.dtype} and the weight {weight.dtype}")
     if weight.shape not in ((), indices.shape):
         raise ValueError(f"arrivals: the weight has shape {list(weight.shape)}, expected [] or [{indices.size}]")
     if hints is None:
         hints = jnp.zeros((history.shape[0], 0), jnp.int32)
-    if hints.dtype != np.int32 or hints.ndim != 2 or hints.shape[0] != history.shape[0]:
-        raise ValueError(f"arrivals: hints must be int32[{history.shape[0]}, size], not {hints.dtype}{hints.shape}")
+    typed("arrivals: hints", hints, np.int32, history.shape[0], "size")
     if relevant is None:
         relevant = jnp.zeros((0, history.shape[1]), bool)
-    elif relevant.shape != history.shape or relevant.dtype != bool:
-        expected = f"bool{list(history.shape)}"
-        raise ValueError(f"arrivals: relevant is {relevant.dtype}{list(relevant.shape)}, expected {expected}")
-    k = jnp.asarray(k, np.int32)[None, None]
-    pattern = jnp.asarray(indices), jnp.asarray(indptr), jnp.asarray(steps), k
+    else:
+        typed("arrivals: relevant", relevant, bool, *history.shape)
+    k = single_step("arrivals", k)[None, None]
+    pattern = as_jax(indices), as_jax(indptr), as_jax(steps), k
     batch = lambda x: x[None, None]
     past = batch(history), batch(hints), batch(relevant)
     if weight.ndim:
@@ -113,4 +114,8 @@ def spike_list(spikes: Float[Array, " n"], size: int) -> Int[Array, " size"]:
 
     ```
     """
+    spikes = real("spike_list: spikes", spikes)
+    if spikes.ndim != 1:
+        raise ValueError(f"spike_list: spikes must be [n], got {list(spikes.shape)}")
+    size = whole_number(size, "spike_list: the size", least=1, most=2**31 - 1)
     return compact.bind(jax.lax.stop_gradient(spikes)[None], size=size)[0]

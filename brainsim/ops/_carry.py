@@ -7,6 +7,7 @@ import jax
 from jaxtyping import Array, PyTree
 
 from .. import _compat
+from .._quantity import shown
 from ._arrivals_primitives import add
 from ._arrivals_through import through as arrivals_through
 from ._csr_primitives import scatter
@@ -51,6 +52,9 @@ def carry_weights(step: Callable[..., PyTree]) -> Callable[..., tuple[PyTree, li
     A history of spikes passes through the products with delays likewise. Whatever else is done with a weight is
     differentiated as ever.
     """
+
+    if not callable(step) or isinstance(step, type):
+        raise ValueError(f"carry_weights takes a function of the weights and more, got {shown(step)}")
 
     def carrying(weights: Sequence[Array], carried: Sequence[Array], *args: PyTree) -> tuple[PyTree, list[Array]]:
         closed, shape = jax.make_jaxpr(step, return_shape=True)(list(weights), *args)

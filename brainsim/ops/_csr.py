@@ -3,11 +3,12 @@
 import functools as ft
 from typing import TypeAlias
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
+from .._typing import whole_number
 from . import _csr_narrow as narrow, _csr_primitives as primitives
+from ._operands import real, typed, vector_and_weight
 
 Index: TypeAlias = Int[Array | np.ndarray, " n"]
 
@@ -51,13 +52,10 @@ def csr_matvec(
 
     ```
     """
-    spikes, weight = _checked("csr_matvec", "spikes", spikes, weight, indices, indptr, len(indptr) - 1)
-    if relevant is None:
-        return _apply(primitives.scatter, spikes, weight, indices, indptr, n_post)
-    if relevant.shape != spikes.shape or relevant.dtype != bool:
-        raise ValueError(
-            f"csr_matvec: relevant is {relevant.dtype}{list(relevant.shape)}, expected bool{list(spikes.shape)}"
-        )
+    name, n_post = "csr_matvec", whole_number(n_post, "csr_matvec: n_post", least=0, most=2**31 - 1)
+    spikes, weight = _checked(name, "spikes", spikes, weight, indices, indptr, True)
+    if relevant is not None:
+        relevant = typed(f"{name}: relevant", relevant, bool, *spikes.shape)
     return _apply(primitives.scatter, spikes, weight, indices, indptr, n_post, relevant)
 
 
@@ -76,7 +74,7 @@ def csr_rmatvec(values: ArrayLike, weight: ArrayLike, indices: Index, indptr: In
 
     ```
     """
-    values, weight = _checked("csr_rmatvec", "values", values, weight, indices, indptr, None)
+    values, weight = _checked("csr_rmatvec", "values", values, weight, indices, indptr, False)
     return _apply(primitives.gather, values, weight, indices, indptr, len(indptr) - 1)
 
 
@@ -95,8 +93,8 @@ def csr_outer(spikes: ArrayLike, values: ArrayLike, indices: Index, indptr: Inde
 
     ```
     """
-    spikes, _ = _checked("csr_outer", "spikes", spikes, 1.0, indices, indptr, len(indptr) - 1)
-    values = jnp.asarray(values)
+    spikes, _ = _checked("csr_outer", "spikes", spikes, 1.0, indices, indptr, True)
+    values = real("csr_outer: values", values)
     if values.dtype != spikes.dtype or values.ndim != 1:
         raise ValueError(
             f"csr_outer: values are {values.dtype}{list(values.shape)}, expected {spikes.dtype} with one axis"
@@ -104,22 +102,15 @@ def csr_outer(spikes: ArrayLike, values: ArrayLike, indices: Index, indptr: Inde
     return primitives.outer.bind(spikes[None, None], values[None, None], indices, indptr)[0]
 
 
-def _checked(name, role, x, weight, indices, indptr, size):
-    """`x` and `weight` as arrays of one floating-point type, with all shapes checked."""
-    x, weight = jnp.asarray(x), weight if isinstance(weight, (bool, int, float)) else jnp.asarray(weight)
-    dtype = jnp.result_type(float) if isinstance(weight, (bool, int, float)) else weight.dtype
-    if not jnp.issubdtype(x.dtype, jnp.inexact):  # boolean spikes
-        x = x.astype(dtype)
-    weight = jnp.asarray(weight, dtype=x.dtype if isinstance(weight, (bool, int, float)) or weight.weak_type else None)
-    if weight.dtype != x.dtype and (x.dtype, weight.dtype) != (jnp.float32, jnp.bfloat16):
-        raise ValueError(f"{name}: {role} are {x.dtype}, but the weight is {weight.dtype}")
-    if indices.dtype != np.int32 or indptr.dtype != np.int32 or indices.ndim != 1 or indptr.ndim != 1:
-        raise ValueError(
-            f"{name}: indices and indptr must be int32 with one axis, "
-            f"not {indices.dtype}{list(indices.shape)} and {indptr.dtype}{list(indptr.shape)}"
-        )
-    if x.ndim != 1 or (size is not None and x.shape != (size,)):
-        raise ValueError(f"{name}: {role} have shape {list(x.shape)}, expected [{'n_post' if size is None else size}]")
+def _checked(name, role, x, weight, indices, indptr, by_row):
+    """`x`, whose entries belong to the rows or to what these point at, and `weight`, if all types and shapes fit."""
+    x, weight = vector_and_weight(name, role, x, weight)
+    typed(f"{name}: indices", indices, np.int32, "nnz")
+    rows = len(typed(f"{name}: indptr", indptr, np.int32, "pre + 1")) - 1
+    if rows < 0:
+        raise ValueError(f"{name}: indptr is empty; without rows it is [0]")
+    if x.ndim != 1 or (by_row and x.shape != (rows,)):
+        raise ValueError(f"{name}: {role} have shape {list(x.shape)}, expected [{rows if by_row else 'n_post'}]")
     if weight.shape not in ((), indices.shape):
         raise ValueError(f"{name}: the weight has shape {list(weight.shape)}, expected [] or [{indices.size}]")
     return x, weight

@@ -12,9 +12,11 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .. import _compat
+from .._quantity import shown
+from .._typing import whole_number
 from ._bilinear import define_bilinear
-from ._fan_out import vector_and_weight
 from ._library import define_call
+from ._operands import vector_and_weight
 
 # Where more is not zero, XLA's products are faster: they read the weights once for all vectors, or all pixels.
 _SPARSE = {"dense": 0.1, "convolution": 0.03}
@@ -58,7 +60,7 @@ def dense_matvec(spikes: ArrayLike, weight: ArrayLike) -> Float[Array, " post"]:
 
     ```
     """
-    x, weight = vector_and_weight("dense_matvec", spikes, weight)
+    x, weight = vector_and_weight("dense_matvec", "spikes", spikes, weight)
     if weight.ndim != 2 or x.shape != weight.shape[:1]:
         raise ValueError(
             f"dense_matvec: shapes are {list(x.shape)} and {list(weight.shape)}, expected [pre] and [pre, post]"
@@ -89,13 +91,32 @@ def convolution(image: ArrayLike, weight: ArrayLike, shape: ConvolutionShape) ->
 
     ```
     """
-    x, weight = vector_and_weight("convolution", image, weight)
+    x, weight = vector_and_weight("convolution", "pixels", image, weight)
+    _check_shape(shape)
     if x.size != np.prod(shape.image) or weight.shape != shape.weights:
         raise ValueError(
             f"convolution: image and weight have shapes {list(x.shape)} and {list(weight.shape)}, "
             f"expected {list(shape.image)} and {list(shape.weights)}"
         )
     return convolved.bind(x.reshape(1, 1, -1), weight[None], shape=shape)[0, 0]
+
+
+def _check_shape(shape: Any) -> None:
+    if not isinstance(shape, ConvolutionShape):
+        raise ValueError(f"convolution: the shape must be a ConvolutionShape, got {shown(shape)}")
+    for what, least, given, sizes in (
+        ("image", 0, shape.image, "(height, width, channels)"),
+        ("kernel", 1, shape.kernel, "(height, width, channels)"),
+        ("stride", 1, shape.stride, "(y, x)"),
+    ):
+        if not isinstance(given, tuple) or len(given) != sizes.count(",") + 1:
+            raise ValueError(f"convolution: {what} must be {sizes}, got {shown(given)}")
+        for n in given:
+            whole_number(n, f"convolution: a number of {what}", least=least)
+    if np.shape(shape.padding) != (2, 2):
+        raise ValueError(f"convolution: padding must be ((top, bottom), (left, right)), got {shown(shape.padding)}")
+    for n in (*shape.padding[0], *shape.padding[1]):
+        whole_number(n, "convolution: a number of padding", least=0)
 
 
 # ---- the primitives

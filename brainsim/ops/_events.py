@@ -12,7 +12,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .. import _compat
+from .._typing import whole_number
 from ._library import define_call
+from ._operands import real, typed
 
 _MOST = np.iinfo(np.int32).max
 
@@ -27,6 +29,7 @@ def empty_events(capacity: int) -> Int[Array, "rows 2"]:
 
     ```
     """
+    capacity = whole_number(capacity, "the capacity", least=0, most=_MOST - 1)
     return jnp.zeros((capacity + 1, 2), jnp.int32)
 
 
@@ -53,10 +56,9 @@ def append_events(
 
     ```
     """
-    step = jnp.asarray(step)
-    if events.dtype != np.int32 or events.ndim != 2 or events.shape[0] < 1 or events.shape[1] != 2:
-        given = f"{events.dtype}{list(events.shape)}"
-        raise ValueError(f"append_events: the list is {given}, expected int32 [capacity + 1, 2]")
+    spikes, step = real("append_events: spikes", spikes), real("append_events: the step", step)
+    if len(typed("append_events: the list", events, np.int32, "capacity + 1", 2)) < 1:
+        raise ValueError("append_events: the list has no row 0, expected int32[capacity + 1, 2]")
     if spikes.ndim != 1 or step.shape != () or step.dtype != np.int32:
         raise ValueError(f"append_events: spikes have shape {list(spikes.shape)} and the step is {step.dtype}"
                          f"{list(step.shape)}, expected [n] and a single int32")  # fmt: skip

@@ -10,9 +10,11 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from .. import _compat
+from .._typing import whole_number
 from . import _csr_primitives as csr
 from ._bilinear import define_bilinear
 from ._library import define_call
+from ._operands import typed, vector_and_weight
 
 
 def fan_out_matvec(
@@ -41,38 +43,19 @@ def fan_out_matvec(
 
     ```
     """
-    x, weight = vector_and_weight("fan_out_matvec", spikes, weight)
-    if indices.dtype != np.int32 or indices.ndim != 2:
-        raise ValueError(
-            f"fan_out_matvec: indices must be int32 with two axes, got {indices.dtype}{list(indices.shape)}"
-        )
+    x, weight = vector_and_weight("fan_out_matvec", "spikes", spikes, weight)
+    typed("fan_out_matvec: indices", indices, np.int32, "pre", "k")
+    n_post = whole_number(n_post, "fan_out_matvec: n_post", least=0, most=2**31 - 1)
     if x.shape != indices.shape[:1]:
         raise ValueError(f"fan_out_matvec: spikes have shape {list(x.shape)}, expected [{indices.shape[0]}]")
     if weight.shape not in ((), indices.shape):
         raise ValueError(
             f"fan_out_matvec: the weight has shape {list(weight.shape)}, expected [] or {list(indices.shape)}"
         )
-    indices = jnp.asarray(indices)
+    indices = _compat.as_jax(indices)
     if weight.ndim == 0:  # a sum of spikes, times the weight
         return weight.astype(x.dtype) * scatter.bind(x[None, None], indices, n_out=n_post)[0, 0]
     return scatter.bind(x[None, None], weight[None], indices, n_out=n_post)[0, 0]
-
-
-def vector_and_weight(name: str, x: ArrayLike, weight: ArrayLike) -> tuple[Array, Array]:
-    """Both as arrays of one floating-point type, except that the weight may be bfloat16 and the vector float32.
-
-    **Raises:** `ValueError` for other types.
-    """
-    plain = isinstance(weight, bool | int | float)
-    x, weight = jnp.asarray(x), weight if plain else jnp.asarray(weight)
-    dtype = jnp.result_type(float) if isinstance(weight, bool | int | float) else weight.dtype
-    if not jnp.issubdtype(x.dtype, jnp.inexact):  # boolean spikes
-        x = x.astype(jnp.float32 if dtype == jnp.bfloat16 else dtype)
-    weak = isinstance(weight, bool | int | float) or weight.weak_type
-    weight = jnp.asarray(weight, dtype=x.dtype if weak else None)
-    if weight.dtype != x.dtype and (x.dtype, weight.dtype) != (jnp.float32, jnp.bfloat16):
-        raise ValueError(f"{name}: the vector is {x.dtype}, but the weight is {weight.dtype}")
-    return x, weight
 
 
 # ---- the primitive

@@ -13,7 +13,9 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from .. import _compat
+from .._typing import check_key, whole_number
 from ._library import define_kernel
+from ._operands import described, real
 from ._procedural_plain import _normal
 
 _LANES, _WORDS = 8, 4
@@ -69,7 +71,9 @@ def bernoulli_counts(key: Array, step: Int[Array, ""], probability: ArrayLike, n
 
 
 def _counts(key: Array, step: Int[Array, ""], mean: ArrayLike, n: int, process: str) -> Float[Array, " n"]:
-    mean = jnp.asarray(mean)
+    check_key(key, f"{process}_counts: the key")
+    n = whole_number(n, f"{process}_counts: n", least=0, most=2**31 - 1)
+    mean = real(f"{process}_counts: the mean", mean)
     if not jnp.issubdtype(mean.dtype, jnp.inexact):
         mean = mean.astype(jnp.result_type(float))
     if mean.shape not in ((), (n,)):
@@ -81,7 +85,10 @@ def _counts(key: Array, step: Int[Array, ""], mean: ArrayLike, n: int, process: 
             what, expected = ("mean", "0 to 2^53") if process == "poisson" else ("probability", "0 or more")
             found = f"{low:g}" if low == high else f"from {low:g} to {high:g}"
             raise ValueError(f"{process}_counts: the {what} is {found}, expected {expected}")
-    step = jnp.asarray(step).astype(jnp.uint32)
+    step = real(f"{process}_counts: the step", step)
+    if step.ndim or not jnp.issubdtype(step.dtype, np.integer):
+        raise ValueError(f"{process}_counts: the step must be a single whole number, not {described(step)}")
+    step = step.astype(jnp.uint32)
     mean = jax.lax.stop_gradient(mean)
     return counts.bind(_words_of(key)[None], step[None, None], mean.reshape(1, -1), n=n, process=process)[0]
 

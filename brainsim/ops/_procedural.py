@@ -19,9 +19,13 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, UInt32
 
 from .. import _compat
+from .._quantity import shown
+from .._text import choices
+from .._typing import whole_number
 from . import _procedural_plain as plain
 from ._csr_primitives import _merge, _one_by_one
 from ._library import define_call
+from ._operands import real, typed
 from ._procedural_plain import Synapses as Synapses
 
 _PARTNERS = {"different": 0, "independent": 1, "of all": 2}
@@ -54,8 +58,11 @@ class ProceduralPattern(NamedTuple):
     def checked(self) -> "ProceduralPattern":
         """**Raises:** `ValueError` for numbers that contradict one another."""
         p = self
-        if p.partners not in _PARTNERS:
-            raise ValueError(f"ProceduralPattern: partners are {p.partners!r}, available: {', '.join(_PARTNERS)}")
+        for name, n in zip(p._fields, p, strict=True):
+            if name not in ("partners", "skip"):
+                whole_number(n, f"ProceduralPattern: {name}")
+        if not isinstance(p.partners, str) or p.partners not in _PARTNERS:
+            raise ValueError(f"ProceduralPattern: partners are {shown(p.partners)}; {choices(p.partners, _PARTNERS)}")
         if not all(0 <= n < 2**31 for n in (p.n_pre, p.n_post, p.domain, p.degree, p.most, p.fan_in)):
             raise ValueError(f"ProceduralPattern: numbers must lie between 0 and 2**31 - 1, got {p}")
         room = p.n_post * p.fan_in if p.partners == "of all" else p.n_post - p.skip
@@ -106,6 +113,7 @@ def procedural_matvec(
 
     ```
     """
+    check_pattern("procedural_matvec", pattern, noise)
     x = vector("procedural_matvec", "spikes", spikes, (pattern.n_pre,))
     events = scatter.bind(
         x[None], *drawn("procedural_matvec", seed, table, pattern, noise), pattern=pattern, noise=noise
@@ -132,6 +140,7 @@ def procedural_rmatvec(
 
     ```
     """
+    check_pattern("procedural_rmatvec", pattern, noise)
     shape = (pattern.n_post,) if noise == "none" else (pattern.n_post, 2)
     x = vector("procedural_rmatvec", "values", values, shape)
     x = x.reshape(1, pattern.n_post, 1 + (noise != "none"))
@@ -162,7 +171,7 @@ def procedural_synapses(
     """
     seed, table = drawn("procedural_synapses", seed, table, pattern, noise)
     rows = jnp.arange(pattern.n_pre, dtype=jnp.int32)
-    dtype = jnp.result_type(float) if dtype is None else dtype
+    dtype = jnp.result_type(float) if dtype is None else _floating(dtype)
     if pattern.n_pre * pattern.most * pattern.domain == 0:
         empty = jnp.zeros((pattern.n_pre, 0), jnp.int32)
         return Synapses(empty, empty > 0, None if noise == "none" else empty.astype(dtype))
@@ -170,9 +179,18 @@ def procedural_synapses(
     return s._replace(targets=jnp.where(s.real, s.targets, 0))
 
 
+def _floating(dtype: Any) -> Any:
+    try:
+        if isinstance(dtype, str | type | np.dtype) and jnp.issubdtype(np.dtype(dtype), jnp.floating):
+            return np.dtype(dtype)
+    except TypeError:
+        pass
+    raise ValueError(f"procedural_synapses: dtype must be a floating-point type, got {shown(dtype)}")
+
+
 def vector(name, role, x, shape):
     """`x` as floats of this shape."""
-    x = jnp.asarray(x)
+    x = real(f"{name}: {role}", x)
     if not jnp.issubdtype(x.dtype, jnp.inexact):  # boolean spikes
         x = x.astype(jnp.result_type(float))
     if x.shape != shape:
@@ -180,16 +198,20 @@ def vector(name, role, x, shape):
     return x
 
 
+def check_pattern(name: str, pattern: Any, noise: Any = "none") -> ProceduralPattern:
+    """**Raises:** `ValueError` unless it is one, of numbers that fit, with noise that there is."""
+    if not isinstance(pattern, ProceduralPattern):
+        raise ValueError(f"{name}: the pattern must be a ProceduralPattern, got {shown(pattern)}")
+    if not isinstance(noise, str) or noise not in _NOISE:
+        raise ValueError(f"{name}: noise is {shown(noise)}; {choices(noise, _NOISE)}")
+    return pattern.checked()
+
+
 def drawn(name, seed, table, pattern, noise):
     """The checked integer operands."""
-    p = pattern.checked()
-    if noise not in _NOISE:
-        raise ValueError(f"{name}: noise is {noise!r}, available: {', '.join(_NOISE)}")
-    if seed.dtype != np.uint32 or seed.shape != (2,):
-        raise ValueError(f"{name}: the seed must be uint32[2], got {seed.dtype}{list(seed.shape)}")
-    if table.dtype != np.uint32 or table.ndim != 1 or (p.partners == "of all" and len(table) != p.n_pre + 1):
-        expected = f"[{p.n_pre + 1}]" if p.partners == "of all" else " with one axis"
-        raise ValueError(f"{name}: the table must be uint32{expected}, got {table.dtype}{list(table.shape)}")
+    p = check_pattern(name, pattern, noise)
+    typed(f"{name}: the seed", seed, np.uint32, 2)
+    typed(f"{name}: the table", table, np.uint32, p.n_pre + 1 if p.partners == "of all" else "m")
     longest = p.degree + len(table)  # of the rows that the table makes
     if p.partners == "of all":
         rows = np.diff(np.minimum(table, p.domain).astype(np.int64)) if not _compat.is_traced(table) else [0]
@@ -198,7 +220,7 @@ def drawn(name, seed, table, pattern, noise):
         longest = min(longest, p.domain)
     if longest > p.most:
         raise ValueError(f"{name}: the table makes rows of up to {longest} synapses, the pattern's most is {p.most}")
-    return jnp.asarray(seed), jnp.asarray(table)
+    return _compat.as_jax(seed), _compat.as_jax(table)
 
 
 # ---- the primitives

@@ -18,10 +18,12 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, UInt32
 
 from .. import _compat
+from .._typing import whole_number
 from . import _procedural_late_plain as plain
 from ._csr_primitives import _merge, _one_by_one
 from ._library import define_call
-from ._procedural import Noise, ProceduralPattern, attributes, drawn, vector
+from ._operands import real, single_step, typed
+from ._procedural import Noise, ProceduralPattern, attributes, check_pattern, drawn, vector
 
 
 def procedural_send(
@@ -68,7 +70,8 @@ def procedural_send(
     ```
     """
     name, p, channels = "procedural_send", pattern, 1 + (noise != "none")
-    ring = jnp.asarray(ring)
+    check_pattern(name, p, noise)
+    ring = real(f"{name}: the ring", ring)
     x = vector(name, "sent", sent, (p.n_pre,) if noise == "none" else (p.n_pre, 2)).reshape(1, p.n_pre, channels)
     if ring.ndim != 2 or ring.shape[1] != p.n_post or ring.dtype != x.dtype:
         raise ValueError(f"{name}: the ring is {ring.dtype}{list(ring.shape)}, expected {x.dtype}[rows, {p.n_post}]")
@@ -79,7 +82,7 @@ def procedural_send(
             f"{name}: the ring has {len(ring)} rows, the longest delay {least + stride * len(delays)} steps"
         )
     params = dict(pattern=p, noise=noise, least=least, stride=stride)
-    return send.bind(ring[None], x, seed, table, delays, jnp.asarray(k, np.int32), **params)[0]
+    return send.bind(ring[None], x, seed, table, delays, single_step(name, k), **params)[0]
 
 
 def procedural_delays(
@@ -102,17 +105,20 @@ def procedural_delays(
 
     ```
     """
-    delays = _checked_delays("procedural_delays", delays, least, stride)
+    name = "procedural_delays"
+    check_pattern(name, pattern)
+    seed, delays = typed(f"{name}: the seed", seed, np.uint32, 2), _checked_delays(name, delays, least, stride)
     rows = jnp.arange(pattern.n_pre, dtype=jnp.int32)
     return jax.jit(plain.delays_of, static_argnums=(3, 4, 5))(rows, seed, delays, pattern.checked(), least, stride)
 
 
 def _checked_delays(name, delays, least, stride):
-    if delays.dtype != np.uint32 or delays.ndim != 1:
-        raise ValueError(f"{name}: delays must be uint32 with one axis, got {delays.dtype}{list(delays.shape)}")
+    typed(f"{name}: delays", delays, np.uint32, "d")
+    least = whole_number(least, f"{name}: least", most=2**31 - 1)
+    stride = whole_number(stride, f"{name}: stride", most=2**31 - 1)
     if least < 1 or stride < 0:
         raise ValueError(f"{name}: delays must be one step or more and not fall, got {least} and {stride}")
-    return jnp.asarray(delays)
+    return _compat.as_jax(delays)
 
 
 # ---- the primitives

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .. import ops
-from .._compat import is_traced
+from .._compat import as_jax, is_traced
 from .._domain import known
 from .._dynamics import AbstractConnectivity
 from .._quantity import numbers, shown
@@ -211,7 +211,7 @@ class FanOut(AbstractConnectivity):
         if indices.ndim != 2:
             raise ValueError(f"FanOut: indices have shape {list(indices.shape)}, expected [pre, k]")
         check_range("FanOut: indices", indices.reshape(-1), n_post)
-        self.weight, self.indices = as_weight("FanOut", weight, (), indices.shape), jnp.asarray(indices)
+        self.weight, self.indices = as_weight("FanOut", weight, (), indices.shape), as_jax(indices)
         self.n_pre, self.n_post = indices.shape[0], n_post
 
     def as_csr(self) -> CSR:

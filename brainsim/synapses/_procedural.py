@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt32
 
 from .. import ops
-from .._compat import is_traced
+from .._compat import as_jax, is_traced
 from .._dynamics import AbstractConnectivity, AbstractRule
 from .._quantity import shown
 from . import _draw
@@ -64,7 +64,7 @@ class Regenerated(AbstractConnectivity):
         for name, words in (("seed", seed), ("table", table)):
             if not (isinstance(words, np.ndarray | jax.Array) and words.dtype == np.uint32):
                 raise ValueError(f"Regenerated: {name} must be an array of uint32, got {shown(words)}")
-        self.seed, self.table = jnp.asarray(seed), jnp.asarray(table)
+        self.seed, self.table = as_jax(seed), as_jax(table)
         if self.seed.shape != (2,) or self.table.ndim != 1:
             got = f"{list(self.seed.shape)} and {list(self.table.shape)}"
             raise ValueError(f"Regenerated: seed and table must have shapes [2] and [m], got {got}")

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt32
 
 from .. import ops
-from .._compat import is_traced
+from .._compat import as_jax, is_traced
 from .._domain import POSITIVE
 from .._typing import number, whole
 from ._delays import delays_of, in_ms
@@ -60,7 +60,7 @@ class DelayedRegenerated(eqx.Module):
         self.connect = connect
         self.resolution = number(resolution, "DelayedRegenerated: the resolution", unit="ms", domain=POSITIVE)
         self.least, table = _distribution(delay, self.resolution)
-        self.table = jnp.asarray(table)
+        self.table = as_jax(table)
 
     @property
     def n_pre(self) -> int:
