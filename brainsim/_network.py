@@ -20,7 +20,6 @@ from ._surrogate import AbstractCompactSurrogate
 from ._text import choices
 from .synapses import DelayedCSR, DelayedRegenerated
 
-
 _key_of = jax.jit(jax.random.fold_in)  # of each projection: one program instead of a dozen operations
 
 

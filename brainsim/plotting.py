@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from ._text import printable
+
 
 @final
 class Theme(NamedTuple):
@@ -31,6 +33,38 @@ class Theme(NamedTuple):
 
 LIGHT = Theme("#1b1f24", "#5f6872", "#c9ced4", "#ffffff", "#0072b2", "#d55e00", "#009e73", "cividis")
 DARK = Theme("#e8eaed", "#9aa4ae", "#454c54", "#16191d", "#56b4e9", "#f0a04b", "#41c9a2", "cividis")
+
+
+def _shown(x: Any) -> str:
+    return printable(" ".join(repr(x).split()), 60)
+
+
+def _numbers(what: str, x: Any, *shape: int | str) -> np.ndarray:
+    """`x` as an array of real numbers of this shape, in which a name stands for any number."""
+    try:
+        array = np.asarray(x)
+        same = (isinstance(n, str) or n == m for n, m in zip(shape, array.shape, strict=False))
+        fits = array.ndim == len(shape) and all(same)
+        if fits and (array.dtype.kind in "biuf" or not array.size):
+            return array
+    except (TypeError, ValueError):  # rows of different lengths
+        pass
+    raise ValueError(f"{what} must be an array of numbers ({', '.join(map(str, shape))}), got {_shown(x)}")
+
+
+def _lines(what: str, x: Any, parts: str) -> list[tuple]:
+    """`x`, a list that is not empty, of tuples with these parts."""
+    lines = list(x) if isinstance(x, Sequence) and not isinstance(x, str) else []
+    if not lines or not all(isinstance(line, tuple | list) and len(line) == parts.count(",") + 1 for line in lines):
+        raise ValueError(f"{what} must be a list of ({parts}), got {_shown(x)}")
+    return [tuple(line) for line in lines]
+
+
+def _check(ax: Any, colours: Any = LIGHT) -> None:
+    if not isinstance(ax, Axes):
+        raise ValueError(f"ax must be an axis of matplotlib's, such as plt.gca(), got {_shown(ax)}")
+    if not isinstance(colours, Theme):
+        raise ValueError(f"colours must be LIGHT, DARK or a Theme, got {_shown(colours)}")
 
 
 @contextlib.contextmanager
@@ -51,6 +85,8 @@ def theme(colours: Theme = LIGHT) -> Iterator[Theme]:
 
     ```
     """
+    if not isinstance(colours, Theme):
+        raise ValueError(f"colours must be LIGHT, DARK or a Theme, got {_shown(colours)}")
     style = {
         "font.size": 10,
         "axes.titlesize": 10.5,
@@ -91,13 +127,17 @@ def raster(ax: Axes, times: np.ndarray, rows: np.ndarray | None = None, *, color
     - `rows`: neuron of each spike, shape (spikes,).
     - `color`, `size`: of a dot (points), or the width of a tick.
     """
+    _check(ax)
+    times = _numbers("times", times, "spikes")
     if rows is None:
         ax.vlines(times, 0.0, 1.0, color=color, linewidth=size)
         ax.set_ylim(-0.1, 1.1)
         ax.set_yticks([])
         ax.spines["left"].set_visible(False)
         return
-    ax.plot(times, rows, ".", color=color, markersize=size, markeredgewidth=0, rasterized=True)
+    ax.plot(
+        times, _numbers("rows", rows, len(times)), ".", color=color, markersize=size, markeredgewidth=0, rasterized=True
+    )
 
 
 def rescaling(ax: Axes, rescaled: Sequence[tuple[str, np.ndarray, str]], *, colours: Theme = LIGHT):
@@ -112,6 +152,9 @@ def rescaling(ax: Axes, rescaled: Sequence[tuple[str, np.ndarray, str]], *, colo
 
     Brown, Barbieri, Ventura, Kass and Frank (2002), Neural Computation 14:325, doi:10.1162/08997660252741149.
     """
+    _check(ax, colours)
+    rescaled = _lines("rescaled", rescaled, "label, intervals, colour")
+    rescaled = [(label, _numbers(f"the intervals of {label}", values, "n"), color) for label, values, color in rescaled]
     smallest = min(len(values) for _, values, _ in rescaled)
     band = 1.36 / np.sqrt(max(smallest, 1))
     line = np.array([0.0, 1.0])
@@ -140,7 +183,15 @@ def losses(
     - `label`: of the vertical axis.
     - `best`: index of the best start; default the one that ends lowest.
     """
-    history = np.atleast_2d(history)
+    _check(ax, colours)
+    single = isinstance(history, np.ndarray) and history.ndim == 1
+    history = _numbers("history", [history] if single else history, "starts", "steps")
+    if 0 in history.shape:
+        raise ValueError(f"history must have a start and a step, got shape {history.shape}")
+    if best is not None and (
+        isinstance(best, bool) or not isinstance(best, int | np.integer) or not 0 <= best < len(history)
+    ):
+        raise ValueError(f"best must be the number of a start, 0 to {len(history) - 1}, got {_shown(best)}")
     if best is None:
         best = int(np.argmin(np.where(np.isfinite(history[:, -1]), history[:, -1], np.inf)))
     steps = np.arange(1, history.shape[1] + 1)
@@ -175,6 +226,13 @@ def parameter_ranges(
     - `bounds`: shape (rows, 2).
     - `logarithmic`: shape (rows,); default where bounds are positive and span a factor of 20, as in `brainsim.fit`.
     """
+    _check(ax)
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names) or isinstance(names, str):
+        raise ValueError(f"names must be a list of labels, got {_shown(names)}")
+    bounds = _numbers("bounds", bounds, len(names), 2)
+    fits = _lines("fits", fits, "label, values, colour, marker")
+    if logarithmic is not None:
+        logarithmic = _numbers("logarithmic", logarithmic, len(names))
     rows = np.arange(len(names))[::-1].astype(float)
     low, high = np.asarray(bounds, float).T
     on_log_scale = (low > 0) & (high >= 20 * low) if logarithmic is None else logarithmic
@@ -189,7 +247,7 @@ def parameter_ranges(
     ax.hlines(rows, 0, 1, color=matplotlib.rcParams["axes.edgecolor"], lw=0.8, zorder=1)
     shift = np.linspace(0.14, -0.14, len(fits)) if len(fits) > 1 else [0.0]
     for (label, values, color, marker), dy in zip(fits, shift, strict=True):
-        values = np.asarray(values, float)
+        values = _numbers(f"the values of {label}", values, len(names), 3)
         ax.hlines(rows + dy, place(values[:, 1]), place(values[:, 2]), color=color, lw=2.4, alpha=0.45, zorder=2)
         ax.plot(place(values[:, 0]), rows + dy, marker, color=color, ms=5.5, zorder=3, label=label, ls="none")
     for row, a, b in zip(rows, low, high, strict=True):
@@ -214,6 +272,11 @@ def heat_map(ax: Axes, x: np.ndarray, y: np.ndarray, z: np.ndarray, *, label: st
     - `z`: shape (nx, ny).
     - `label`: what z is, with its unit.
     """
+    _check(ax, colours)
+    x, y = _numbers("x", x, "nx"), _numbers("y", y, "ny")
+    z = _numbers("z", z, len(x), len(y))
+    if not z.size:
+        raise ValueError(f"z has nothing to draw: its shape is {z.shape}")
     dx, dy = (0.5 * (a[-1] - a[0]) / max(len(a) - 1, 1) or 0.5 for a in (x, y))
     extent = (x[0] - dx, x[-1] + dx, y[0] - dy, y[-1] + dy)
     low, high = float(np.nanmin(z)), float(np.nanmax(z))

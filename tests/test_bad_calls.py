@@ -13,13 +13,16 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from rows import rows
 
 import brainsim as bs
+from brainsim import plotting
 
 KEY = jax.random.key(0)
 CELL = bs.Population(1, bs.LIF(), dict(exc=bs.ExpCurrent()))
 RECORDING = bs.io.Recording(dt=0.1, stimulus=np.ones(20), voltage=np.linspace(-70.0, -60.0, 20))
+AXES = Figure().subplots()
 LOSS = lambda model, recording: (model.tau - 12.0) ** 2
 
 # Right arguments, by position and by name; first those of operators: two neurons with two synapses each onto three.
@@ -65,6 +68,13 @@ RIGHT = OPERATORS | {
     bs.docs: dict(module=bs.LIF()),
     bs.domains: dict(module=bs.LIF()),
     bs.param: dict(default=1.0),
+    plotting.raster: dict(ax=AXES, times=np.ones(2), rows=np.ones(2)),
+    plotting.rescaling: dict(ax=AXES, rescaled=[("a", np.array([0.2, 0.6]), "k")]),
+    plotting.losses: dict(ax=AXES, history=np.ones((2, 3))),
+    plotting.parameter_ranges: dict(
+        ax=AXES, names=["a"], fits=[("x", [(2.0, 1.0, 3.0)], "k", "o")], bounds=[(1.0, 5.0)]
+    ),
+    plotting.heat_map: dict(ax=AXES, x=np.arange(2.0), y=np.arange(3.0), z=np.ones((2, 3)), label="Hz"),
     bs.open_run: dict(path="nowhere"),
     bs.Network: dict(populations=dict(E=CELL), projections=[]),
     bs.networks.coba: dict(n_e=4, n_i=1, p=0.5),
@@ -79,6 +89,8 @@ RIGHT = OPERATORS | {
         model=bs.neurons.EscapeLIF(), recording=bs.io.Recording(dt=0.1, stimulus=np.ones(20), spike_times=[1.0])
     ),
 }
+# Arguments that matplotlib looks at itself.
+MATPLOTLIBS = {"color", "size", "label"}
 # These are traced only: to compile what is accepted would take minutes.
 TRACED = {
     bs.simulate,
@@ -87,7 +99,7 @@ TRACED = {
     *(f for f in RIGHT if f.__module__.startswith("brainsim.losses")),
 }
 # What other tests hand everything to, or what takes whatever it is given.
-ELSEWHERE = {bs.rate, bs.spike_times, bs.cv_isi, bs.neuron, bs.ops.backend}
+ELSEWHERE = {bs.rate, bs.spike_times, bs.cv_isi, bs.neuron, bs.ops.backend, plotting.theme}
 
 
 class Other:
@@ -138,7 +150,7 @@ def test_one_line(f, tmp_path, monkeypatch):
     wrong = []
     for p in arguments(f):
         for what, value in {**NEVER, **PERHAPS}.items():
-            if (f, p.name, what) in LARGE:
+            if (f, p.name, what) in LARGE or (f.__module__ == plotting.__name__ and p.name in MATPLOTLIBS):
                 continue
             said = outcome(f, **{**RIGHT[f], p.name: value})
             accepted = said is None and what in NEVER and (f, p.name) not in ANYTHING
@@ -153,9 +165,13 @@ ANYTHING = {(bs.param, "default"), (bs.fit, "recording")}
 
 
 def test_every_function_is_tried():
-    spaces = (bs, bs.losses, bs.fitting, bs.io, bs.networks, bs.ops)
+    spaces = (bs, bs.losses, bs.fitting, bs.io, bs.networks, bs.ops, plotting)
     public = {getattr(space, name) for space in spaces for name in dir(space) if not name.startswith("_")
               if inspect.isfunction(getattr(space, name, None))}  # fmt: skip
-    missing = {f for f in public if f.__module__.startswith("brainsim")} - set(RIGHT) - ELSEWHERE
+    missing = (
+        {f for f in public if f.__module__.startswith("brainsim") and not f.__module__.endswith("._text")}
+        - set(RIGHT)
+        - ELSEWHERE
+    )
     assert not missing
     assert sum(len(arguments(f)) for f in RIGHT) * (len(NEVER) + len(PERHAPS)) > 3000

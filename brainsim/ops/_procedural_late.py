@@ -118,6 +118,8 @@ def _checked_delays(name, delays, least, stride):
     stride = whole_number(stride, f"{name}: stride", most=2**31 - 1)
     if least < 1 or stride < 0:
         raise ValueError(f"{name}: delays must be one step or more and not fall, got {least} and {stride}")
+    if least + stride * len(delays) >= 2**31:
+        raise ValueError(f"{name}: delays must be below 2**31 steps, got up to {least + stride * len(delays):,}")
     return _compat.as_jax(delays)
 
 
