@@ -188,9 +188,8 @@ def losses(
     history = _numbers("history", [history] if single else history, "starts", "steps")
     if 0 in history.shape:
         raise ValueError(f"history must have a start and a step, got shape {history.shape}")
-    if best is not None and (
-        isinstance(best, bool) or not isinstance(best, int | np.integer) or not 0 <= best < len(history)
-    ):
+    whole = isinstance(best, int | np.integer) and not isinstance(best, bool)
+    if best is not None and not (whole and 0 <= best < len(history)):
         raise ValueError(f"best must be the number of a start, 0 to {len(history) - 1}, got {_shown(best)}")
     if best is None:
         best = int(np.argmin(np.where(np.isfinite(history[:, -1]), history[:, -1], np.inf)))
