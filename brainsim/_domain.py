@@ -33,7 +33,7 @@ class Interval(NamedTuple):
             pass
         raise ValueError(f"a domain is an interval such as '(0, inf]', got {text!r}")
 
-    def holds(self, x: np.ndarray) -> Any:
+    def holds(self, x: Any) -> Any:
         """Where `x` is one of these numbers; NaN never is."""
         above = x >= self.low if self.low_closed else x > self.low
         return above & (x <= self.high if self.high_closed else x < self.high)
@@ -63,9 +63,11 @@ def known(value: Any) -> bool:
 
 def check(value: Any, domain: str = FINITE, unit: str = "") -> None:
     """**Raises:** `ValueError` with what `value` must be and what it is, to follow a name; of an array, where."""
+    interval = Interval.parse(domain)
+    if type(value) in (float, int) and interval.holds(value):  # most are, and NumPy takes its time for one number
+        return
     if not known(value):
         return
-    interval = Interval.parse(domain)
     if _is_far(value) and interval.holds(value).all():
         return
     x = np.asarray(value)

@@ -10,11 +10,11 @@ from jaxtyping import Array, Bool, Float, Int
 
 from . import ops
 from ._bundle import Synapses, bundled, grouped, part, synapses, with_delays
-from ._compat import at_once
+from ._compat import at_once, zeros
 from ._doors import by_name, key_or_none
 from ._dynamics import AbstractDelayed, AbstractNode, AbstractRule, Past
 from ._population import Population, PopulationState
-from ._projection import Fused, Projection
+from ._projection import Fused, Projection, steps_of
 from ._quantity import shown
 from ._surrogate import AbstractCompactSurrogate
 from ._text import choices
@@ -202,18 +202,18 @@ class Network(AbstractNode):
         late: set[str] = set()  # populations with synapses that differ in delay
         for p in self.projections.values():
             fused = isinstance(p.connect, Fused)
-            steps = self.bundles[p.connect.bundle].longest(dt=dt) if fused else p.steps(dt)
+            steps = self.bundles[p.connect.bundle].longest(dt=dt) if fused else steps_of(p, dt)
             longest[p.pre] = max(steps, longest.get(p.pre, 1))
             late |= {p.pre} if isinstance(p.connect, Fused | AbstractDelayed) else set()
         dtype = lambda name: jax.tree.leaves(populations[name].neuron)[0].dtype
         # One row needs no ring, and as an array of its own it is not computed twice.
         shape = lambda name, steps: (*([steps] if steps > 1 or name in late else []), self.populations[name].n)
-        history = {name: jnp.zeros(shape(name, steps), dtype(name)) for name, steps in longest.items()}
+        history = {name: zeros(shape(name, steps), dtype(name)) for name, steps in longest.items()}
         size = lambda name: 1 + max(_LISTED, self.populations[name].n // 16)
-        lists = {name: jnp.zeros((longest[name], size(name)), jnp.int32) for name in longest if name in late}
+        lists = {name: zeros((longest[name], size(name)), jnp.int32) for name in longest if name in late}
         compact = lambda name: isinstance(self.populations[name].neuron.surrogate, AbstractCompactSurrogate)
         relevant = {name: jnp.ones(x.shape, bool) for name, x in history.items() if compact(name)}
-        waiting = {name: c.init(dt=dt, dtype=history[p.pre].dtype) for name, p, c in self._late()}
+        waiting = {name: c.init(dt=dt, dtype=history[p.pre].dtype) for name, p, c in _late(self)}
         return NetworkState(populations, history, lists, relevant, waiting)
 
     def prepare(self, solver, *, dt):
@@ -275,14 +275,10 @@ class Network(AbstractNode):
             _arrive(arriving, post, events)
         return arriving
 
-    def _late(self) -> list[tuple[str, Projection, DelayedRegenerated]]:
-        """The projections whose procedural synapses differ in delay, with their names and connectivities."""
-        return [(n, p, p.connect) for n, p in self.projections.items() if isinstance(p.connect, DelayedRegenerated)]
-
     def sent(self, k: Array, dt: float, state: NetworkState, spikes: dict[str, Array]) -> dict[str, Array]:
         """`state.late` after step k, in which these spikes leave."""
         send = lambda ring, p, connect: connect(ring, spikes[p.pre], row_number(ring, k), dt=dt)
-        return {name: send(state.late[name], p, connect) for name, p, connect in self._late()}
+        return {name: send(state.late[name], p, connect) for name, p, connect in _late(self)}
 
     def _bundled_events(self, past: dict[str, Past], dt: float) -> dict[str, Array]:
         """The events that bundles deliver, by `"population.receptor"`: each adds to one vector, in place."""
@@ -338,3 +334,8 @@ def _names(projections: Iterable[Projection]) -> dict[str, Projection]:
             i += 1
         named[name if i == 1 else f"{name}#{i}"] = p
     return named
+
+
+def _late(network: Network) -> list[tuple[str, Projection, DelayedRegenerated]]:
+    """The projections whose procedural synapses differ in delay, with their names and connectivities."""
+    return [(n, p, p.connect) for n, p in network.projections.items() if isinstance(p.connect, DelayedRegenerated)]

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ._clock import Moment, flow_at, input_at
-from ._compat import at_once, is_outermost
+from ._compat import at_once, is_outermost, zeros
 from ._conform import check_models
 from ._domain import FINITE
 from ._doors import check_solver, key_or_none
@@ -168,12 +168,11 @@ class Population(AbstractNode):
         raise ValueError(f"a current must be a number or have shape ({self.n},), the function of t returned {current}")
 
     def init(self, *, dt, key=None):
-        draws = any(callable(x) for x in self.initial.values())
-        if key is None:
-            if draws or self.noise:
+        key_or_none(key)
+        draw: list[Array] = []
+        if self.noise or any(callable(x) for x in self.initial.values()):
+            if key is None:
                 raise ValueError("a population with noise or random initial values needs a key: simulate(..., key=...)")
-        else:
-            key_or_none(key)
             key, draw = at_once(lambda key: _keys(key, len(self.initial)), key)
         y = _rest(self.neuron, self.receptors, self.n) if is_outermost() else self._rest()
         start = {}
@@ -183,7 +182,7 @@ class Population(AbstractNode):
             if value.shape not in ((), (self.n,)):
                 raise ValueError(f"initial[{name!r}](key, {self.n}) must have shape ({self.n},), got {value.shape}")
             start[name] = jnp.broadcast_to(value, (self.n,)).astype(get(y.neuron, name).dtype)
-        refractory = jnp.zeros(self.n, jnp.int32)
+        refractory = zeros((self.n,), jnp.int32)
         return PopulationState(put(y.neuron, **start), y.receptors, refractory, key if self.noise else None)
 
     def prepare(self, solver, *, dt):

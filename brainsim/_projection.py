@@ -108,9 +108,14 @@ class Projection(eqx.Module):
 
         **Raises:** `ValueError` if it is not a whole number of them.
         """
-        if isinstance(self.connect, AbstractDelayed | DelayedRegenerated):
-            return self.connect.longest(dt=dt)
-        return whole(self.delay, dt, f"the delay of projection {self.pre!r} to {self.post!r}")
+        return steps_of(self, dt)
+
+
+def steps_of(p: Projection, dt: float) -> int:
+    """`p.steps(dt)`; a function, as equinox needs longer to look up a method than this takes."""
+    if isinstance(p.connect, AbstractDelayed | DelayedRegenerated):
+        return p.connect.longest(dt=dt)
+    return whole(p.delay, dt, f"the delay of projection {p.pre!r} to {p.post!r}")
 
 
 def _name(name: Any) -> str:

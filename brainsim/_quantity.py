@@ -50,6 +50,8 @@ def numbers(value: Any, unit: str | None = None, wanted: str = "a number or an a
 
     **Raises:** `ValueError` with what `value` must be and what it is, to follow a name.
     """
+    if type(value) in (float, int):
+        return value
     value = _without_unit(value) if unit is None else magnitude(value, unit)
     if not _is_plain(value):
         meant = f" in {unit}" if unit else ""

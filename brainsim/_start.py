@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ._clock import LAST, label
-from ._compat import is_traced
+from ._compat import as_jax, is_traced
 from ._doors import check_node, key_or_none
 from ._dynamics import AbstractNode
 from ._leaves import named
@@ -50,10 +50,10 @@ def initial_state(node: AbstractNode, dt: float, *, start: float = 0.0, key: Arr
     if start < 0:
         raise ValueError(f"the start must not be before 0 ms, got {start} ms")
     k = round(start / dt)
-    if abs(float(label(k, dt)) - start) > 1e-3 * dt:
+    if start and abs(float(label(k, dt)) - start) > 1e-3 * dt:
         raise ValueError(f"the start, {start:.15g} ms, is not a whole number of steps of dt = {dt:g} ms")
     _check_end(k, 0)
-    return Snapshot(jnp.asarray(k, jnp.uint32), node.init(dt=dt, key=_typed(key)), float(dt))
+    return Snapshot(as_jax(np.uint32(k)), node.init(dt=dt, key=_typed(key)), float(dt))
 
 
 def started(

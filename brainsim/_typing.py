@@ -57,6 +57,10 @@ def _as_float(value: Any, unit: str | None, domain: str | None) -> Array:
     if isinstance(value, bool | np.bool_):
         raise ValueError(f"must be a number, got {value}")
     dtype, value = jnp.result_type(float), numbers(value, unit)
+    if type(value) is float and abs(value) < 1e38:  # most are; any type holds this
+        if domain is not None:
+            check(value, domain, unit or "")
+        return as_jax(dtype.type(value))
     try:
         if any(map(is_traced, jax.tree.leaves(value) if isinstance(value, list | tuple) else (value,))):
             return jnp.asarray(value, dtype=dtype)
@@ -102,7 +106,7 @@ def number(value: Any, what: str, *, unit: str | None = None, domain: str = FINI
 
     **Raises:** `ValueError` for anything else, and for numbers outside `domain`.
     """
-    value = _single(value, what, unit)
+    value = value if type(value) in (float, int) else _single(value, what, unit)
     try:
         result = float(str(value)) if isinstance(value, np.floating) else float(value)
     except OverflowError:

@@ -20,4 +20,10 @@ from ._primitives import (
     primitives as primitives,
 )
 from ._programs import as_function as as_function, evaluate as evaluate, is_literal as is_literal
-from ._tracing import as_jax as as_jax, at_once as at_once, is_outermost as is_outermost, is_traced as is_traced
+from ._tracing import (
+    as_jax as as_jax,
+    at_once as at_once,
+    is_outermost as is_outermost,
+    is_traced as is_traced,
+    zeros as zeros,
+)

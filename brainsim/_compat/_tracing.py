@@ -43,6 +43,11 @@ def is_outermost() -> bool:
     return _clean()
 
 
+def zeros(shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    """`jnp.zeros`; where nothing is being traced NumPy makes them, in half the time."""
+    return as_jax(np.zeros(shape, dtype)) if is_outermost() else jnp.zeros(shape, dtype)
+
+
 def at_once(f: Callable[..., Any], *args: Any) -> Any:
     """`f(*args)`, computed now instead of by the program that is being traced, if it has nothing to do with that.
 
