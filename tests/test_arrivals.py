@@ -15,6 +15,7 @@ from rows import one_precision
 from tolerances import assert_close
 
 import brainsim as bs
+from brainsim._compat import as_jax
 from brainsim.ops import _arrivals_plain, _arrivals_primitives, _arrivals_through
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -102,7 +103,7 @@ def test_any_pattern_and_any_spikes(shape, active, steps, k, seed):
 def test_start_is_added_to(precision):
     s = Synapses(20, 6)
     history, weight, start = s.history(), s.weight(), jnp.arange(6.0)
-    for w in (weight, jnp.asarray(0.5)):
+    for w in (weight, as_jax(0.5)):
         got = bs.ops.arrivals(history, w, s.indices, s.indptr, s.steps, 5, start=start)
         assert_close(got, start + s.dense_product(history, w, 5))
 
@@ -129,8 +130,8 @@ def test_spike_list(n, precision):
     for size in (0, 1, 5, n + 1):
         expected = np.zeros(size, np.int32)
         expected[:1], expected[1 : 1 + len(found)] = len(found), found[: max(size - 1, 0)]
-        np.testing.assert_array_equal(bs.ops.spike_list(jnp.asarray(spikes), size), expected)
-        np.testing.assert_array_equal(_arrivals_plain.compact(jnp.asarray(spikes)[None], size=size)[0], expected)
+        np.testing.assert_array_equal(bs.ops.spike_list(as_jax(spikes), size), expected)
+        np.testing.assert_array_equal(_arrivals_plain.compact(as_jax(spikes)[None], size=size)[0], expected)
 
 
 def test_spike_list_carries_no_gradient_and_maps(x64):
@@ -171,9 +172,9 @@ def test_plain_twins(groups, batch, weighted, x64):
     values = jnp.asarray(s.rng.normal(size=(groups, batch, s.n_post)), history.dtype)
     hints = jax.vmap(jax.vmap(lambda h: s.hints(h, 10)))(history)
     k = jnp.arange(3, 3 + groups * batch, dtype=jnp.int32).reshape(groups, batch)
-    pattern = jnp.asarray(s.indices), jnp.asarray(s.indptr), jnp.asarray(s.steps), k
+    pattern = as_jax(s.indices), as_jax(s.indptr), as_jax(s.steps), k
     total, everyone = s.history(groups, batch), jnp.zeros((groups, batch, 0, s.n_pre), bool)
-    some = jnp.asarray(s.rng.random(history.shape) < 0.3)
+    some = as_jax(s.rng.random(history.shape) < 0.3)
     got = {}
     for name, module, args, kwargs in (
         ("add", _arrivals_primitives, (values, history, hints, some, *weight, *pattern), {}),
@@ -197,7 +198,7 @@ def test_wild_patterns_are_survived(n_pre, n_post, nnz, precision):
         wild = lambda *size: jnp.asarray(rng.choice([-(2**31), -5, 0, 3, 60, 10**6, 2**31 - 1], size), jnp.int32)
         pattern = wild(nnz), wild(n_pre, 3), wild(2), wild(1, 1)
         history, hints, values, weight = ones(1, 1, 4, n_pre), wild(1, 1, 4, 5), ones(1, 1, n_post), ones(1, nnz)
-        some = jnp.asarray(rng.random(history.shape) < 0.5)
+        some = as_jax(rng.random(history.shape) < 0.5)
         add = _arrivals_primitives.add.bind(values, history, hints, some, weight, *pattern)
         found = _arrivals_primitives.gather.bind(values, weight, *pattern, n_rows=4)
         outer = _arrivals_primitives.outer.bind(history, hints, values, *pattern)
@@ -215,13 +216,13 @@ def test_wild_patterns_are_survived(n_pre, n_post, nnz, precision):
             r"the history must be floats \[rows, pre\], not float32\[2, 3, 1\]",
         ),
         (dict(weight=np.ones(3, np.float32)), r"the weight has shape \[3\], expected \[\] or \[2\]"),
-        (dict(weight=np.ones(2, np.float16)), "the history is float32, start float32 and the weight float16"),
-        (dict(indices=np.zeros(2, np.int64)), r"indices must be int32\[2\], not int64\[2\]"),
+        (dict(weight=np.ones(2, np.float16)), "spikes are float32, but the weight is float16"),
+        (dict(indices=np.zeros(2, np.int64)), r"indices must be int32\[nnz\], not int64\[2\]"),
         (dict(indptr=np.zeros((3, 2), np.int32)), r"indptr must be int32\[3, 3\], not int32\[3, 2\]"),
         (dict(n_post=None), "give either n_post or start"),
         (dict(hints=np.zeros((3, 4), np.int32)), r"hints must be int32\[2, size\]"),
-        (dict(relevant=np.ones((2, 3), np.float32)), r"relevant is float32\[2, 3\], expected bool\[2, 3\]"),
-        (dict(relevant=np.ones((1, 3), bool)), r"relevant is bool\[1, 3\], expected bool\[2, 3\]"),
+        (dict(relevant=np.ones((2, 3), np.float32)), r"relevant must be bool\[2, 3\], not float32\[2, 3\]"),
+        (dict(relevant=np.ones((1, 3), bool)), r"relevant must be bool\[2, 3\], not bool\[1, 3\]"),
     ],
 )
 def test_errors_say_what_is_wrong(change, message, x32):
@@ -253,7 +254,7 @@ def derivatives(f, which=tuple(DERIVATIVES)):
 @pytest.mark.parametrize("scalar", [False, True])
 def test_derivatives(scalar, precision):
     s = Synapses(5, 4)
-    history, weight = s.history(), jnp.asarray(0.7) if scalar else s.weight()
+    history, weight = s.history(), as_jax(0.7) if scalar else s.weight()
     got, expected = (jax.jit(derivatives(smooth(f)))(history, weight) for f in (s.product, s.dense_product))
     for name in expected:
         assert_close(got[name], expected[name])
@@ -293,9 +294,9 @@ def test_batch_of_patterns(x64):
     nets = [Synapses(9, 6, seed=i) for i in range(3)]
     nnz = max(s.nnz for s in nets)
     pad = lambda x: np.concatenate([x, np.zeros(nnz - len(x), x.dtype)])
-    history, weight = nets[0].history(), jnp.asarray(nets[0].rng.normal(size=(3, nnz)))
+    history, weight = nets[0].history(), as_jax(nets[0].rng.normal(size=(3, nnz)))
     product = lambda w, i, p: bs.ops.arrivals(history, w, i, p, nets[0].steps, 5, n_post=6)
-    stack = lambda f: jnp.stack([jnp.asarray(f(s)) for s in nets])
+    stack = lambda f: jnp.stack([as_jax(f(s)) for s in nets])
     args = weight, stack(lambda s: pad(s.indices)), stack(lambda s: s.indptr)
     got = jax.jit(jax.vmap(lambda *a: (product(*a), jax.grad(smooth(product))(*a))))(*args)
     for i, s in enumerate(nets):

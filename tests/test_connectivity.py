@@ -9,6 +9,7 @@ from rows import one_precision, rows
 from tolerances import assert_close
 
 import brainsim as bs
+from brainsim._compat import as_jax
 
 N_PRE, N_POST = 9, 6
 
@@ -125,7 +126,7 @@ def test_higher_derivatives(connect):
 def test_scan_and_remat(connect):
     """A recurrent network, its steps computed again in reverse mode."""
     weights, rest = eqx.partition(connect, eqx.is_inexact_array)
-    back = jnp.asarray(np.random.default_rng(3).normal(size=(connect.n_post, connect.n_pre)))
+    back = as_jax(np.random.default_rng(3).normal(size=(connect.n_post, connect.n_pre)))
 
     def grad(layout):
         def final(w, x):
@@ -190,7 +191,7 @@ def test_from_coo_in_any_order(x64):
 def test_from_scipy(x64):
     sparse = pytest.importorskip("scipy.sparse")
     m = sparse.random_array((20, 30), density=0.1, format="csr", rng=np.random.default_rng(0))
-    assert_close(bs.CSR(m.data, m.indices, m.indptr, *m.shape).as_dense(), jnp.asarray(m.toarray()))
+    assert_close(bs.CSR(m.data, m.indices, m.indptr, *m.shape).as_dense(), as_jax(m.toarray()))
 
 
 def test_weight_may_be_traced(x64):

@@ -9,6 +9,7 @@ from rows import one_precision
 from tolerances import assert_close
 
 import brainsim as bs
+from brainsim._compat import as_jax
 from brainsim.ops import _merge
 
 DT = 0.1
@@ -241,7 +242,7 @@ def test_equals_a_projection_for_each_delay(x64):
     one_by_one = np.concatenate([np.asarray(x) for x in slow])
     got = one.synapses("P->P.exc")
     np.testing.assert_allclose(np.asarray(fast)[np.lexsort((got.post, got.pre, got.delay))], one_by_one, rtol=1e-8)
-    traced = np.asarray(jax.grad(of_weights)(jnp.asarray(weight[order])))
+    traced = np.asarray(jax.grad(of_weights)(as_jax(weight[order])))
     listed = np.lexsort((weight[order], post[order], pre[order]))
     np.testing.assert_allclose(traced[listed], np.asarray(fast)[np.lexsort((got.weight, got.post, got.pre))], rtol=1e-8)
 
@@ -404,7 +405,7 @@ def test_gradient_by_the_delay_is_weight_times_difference(x64):
     run = lambda delay: jnp.sum(jnp.sin(eqx.tree_at(lambda c: c.delay, connect, delay)(now, dt=DT)))
     inside = jnp.clip(connect.delay, 0.11, 0.59)  # away from the bounds, where the derivative is one-sided
     inside = jnp.where(jnp.abs(inside / DT - jnp.round(inside / DT)) < 0.01, inside + 0.02, inside)
-    direction, h = jnp.asarray(draw(40)), 1e-7
+    direction, h = as_jax(draw(40)), 1e-7
     finite = (run(inside + h * direction) - run(inside - h * direction)) / (2 * h)
     np.testing.assert_allclose(jax.jit(jax.grad(run))(inside) @ direction, finite, rtol=1e-6)
     one = bs.LearnableDelays(bs.CSR.from_dense([[2.0]]), 0.25, 0.8)
@@ -443,7 +444,7 @@ def test_delays_are_recovered_by_gradient_descent(recurrence, x64):
 
     target = currents(true)
     loss = jax.jit(jax.grad(lambda delay: jnp.mean((currents(delay) - target) ** 2)))
-    delay, mean, square = jnp.asarray(start), 0.0, 0.0
+    delay, mean, square = as_jax(start), 0.0, 0.0
     for i in range(1, 121):  # Adam
         slope = loss(delay)
         mean, square = 0.9 * mean + 0.1 * slope, 0.99 * square + 0.01 * slope**2

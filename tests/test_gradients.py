@@ -16,6 +16,7 @@ from test_ops import MAPPED, Synapses, assert_all_close, derivatives, smooth
 from tolerances import assert_close
 
 import brainsim as bs
+from brainsim._compat import as_jax
 from brainsim._simulate import _levels
 from brainsim.ops import _csr_plain, _csr_primitives as primitives, _csr_through
 from brainsim.ops._carry import carry_weights
@@ -31,7 +32,7 @@ def test_plain_twins(groups, batch, weighted, precision):
     groups = groups if weighted else 1
     spikes, weight = s.spikes(groups, batch), [s.weight(groups)] if weighted else []
     values = jnp.asarray(s.rng.normal(size=(groups, batch, s.n_post)), spikes.dtype)
-    relevant = jnp.asarray(s.rng.random((groups, batch, s.n_pre)) < 0.3)
+    relevant = as_jax(s.rng.random((groups, batch, s.n_pre)) < 0.3)
     pattern = s.indices, s.indptr
     got = primitives.gather.bind(values, *weight, *pattern, relevant, n_out=s.n_pre, masked=True)
     full = primitives.gather.bind(values, *weight, *pattern, n_out=s.n_pre)
@@ -47,7 +48,7 @@ def test_plain_twins(groups, batch, weighted, precision):
 
 def near(product, s, relevant=None):
     """A function of x and the weights that reaches the product only through some entries of x."""
-    keep = jnp.asarray(np.arange(s.n_pre) % 3 == 0)
+    keep = as_jax(np.arange(s.n_pre) % 3 == 0)
     given = dict(relevant=keep) if relevant else {}
     return smooth(lambda x, w: product(jnp.where(keep, x, jax.lax.stop_gradient(x)), w, **given))
 
@@ -56,7 +57,7 @@ def near(product, s, relevant=None):
 def test_derivatives_where_relevant(scalar, precision):
     s = Synapses(9, 6)
     product = lambda x, w, **more: bs.ops.csr_matvec(x, w, s.indices, s.indptr, s.n_post, **more)
-    args = s.spikes(), jnp.asarray(0.7) if scalar else s.weight()
+    args = s.spikes(), as_jax(0.7) if scalar else s.weight()
     got, expected = (jax.jit(derivatives(near(product, s, given)))(*args) for given in (True, False))
     assert_all_close(got, expected)
 
@@ -171,7 +172,7 @@ def test_vmap_over_patterns(x64):
 
 def near_history(product, s, given):
     """A function of the history and the weights that reaches the product only through some entries of the history."""
-    keep = jnp.asarray(np.arange(s.rows * s.n_pre).reshape(s.rows, s.n_pre) % 3 == 0)
+    keep = as_jax(np.arange(s.rows * s.n_pre).reshape(s.rows, s.n_pre) % 3 == 0)
     more = dict(relevant=keep) if given else {}
     return smooth(lambda x, w: product(jnp.where(keep, x, jax.lax.stop_gradient(x)), w, **more))
 
@@ -185,7 +186,7 @@ def delayed_product(s):
 @pytest.mark.parametrize("scalar", [False, True])
 def test_derivatives_where_a_history_is_relevant(scalar, x64):
     s = test_arrivals.Synapses(9, 6)
-    args = s.history(), jnp.asarray(0.7) if scalar else s.weight()
+    args = s.history(), as_jax(0.7) if scalar else s.weight()
     got, expected = (jax.jit(derivatives(near_history(delayed_product(s), s, given)))(*args) for given in (True, False))
     assert_all_close(got, expected)
 
@@ -408,7 +409,7 @@ def test_batch_of_gradients_of_a_network(x64):
     grad = jax.jit(jax.grad(loss, 1))
     got = jax.jit(jax.vmap(jax.grad(loss, 1), (0, None)))(jnp.array([1.0, 1.1]), params)
     for i, scale in enumerate((1.0, 1.1)):
-        assert_close(jax.tree.map(lambda x, i=i: x[i], got), grad(jnp.asarray(scale), params), chaotic=True)
+        assert_close(jax.tree.map(lambda x, i=i: x[i], got), grad(as_jax(scale), params), chaotic=True)
 
 
 def test_relevant_spikes_are_those_with_a_slope(x64):

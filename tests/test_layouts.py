@@ -15,6 +15,7 @@ from test_ops import MAPPED, assert_all_close, derivatives, smooth
 from tolerances import assert_close
 
 import brainsim as bs
+from brainsim._compat import as_jax
 from brainsim.ops import _dense, _fan_out, _philox, _procedural, _procedural_plain
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,7 +58,7 @@ def test_fan_out_is_its_matrix(sizes, active, dtype, groups, batch, seed):
             np.add.at(matrix[0, g], (np.arange(n_pre)[:, None], indices), w[g])
             np.add.at(matrix[1, g], (np.arange(n_pre)[:, None], indices), 1)
         for product, m in (((x, w, indices), matrix[0]), ((x, indices), matrix[1])):
-            got = _fan_out.scatter.bind(*map(jnp.asarray, product), n_out=n_post)
+            got = _fan_out.scatter.bind(*map(as_jax, product), n_out=n_post)
             assert_close(got, np.einsum("gbi,gij->gbj", x, m[..., :n_post]))
 
 
@@ -69,7 +70,7 @@ def test_dense_is_a_product(sizes, active, dtype, groups, batch, seed):
         rng = np.random.default_rng(seed)
         x = sparse(rng, (groups, batch, sizes[0]), active, dtype)
         w = rng.normal(size=(groups, *sizes)).astype(dtype)
-        assert_close(_dense.dense.bind(jnp.asarray(x), jnp.asarray(w)), np.einsum("gbi,gij->gbj", x, w))
+        assert_close(_dense.dense.bind(as_jax(x), as_jax(w)), np.einsum("gbi,gij->gbj", x, w))
 
 
 GEOMETRIES = [  # image, kernel, stride, padding
@@ -94,7 +95,7 @@ def test_convolution_is_its_matrix(geometry, active, dtype, seed):
         patch.setattr(_dense, "_SPARSE", dict(dense=1.0, convolution=1.0))
         rng, (image, kernel, stride, padding) = np.random.default_rng(seed), geometry
         weight = rng.normal(size=(*kernel[:2], image[2], kernel[2])).astype(dtype)
-        connect = bs.Convolution(jnp.asarray(weight), image[:2], stride=stride, padding=padding)
+        connect = bs.Convolution(as_jax(weight), image[:2], stride=stride, padding=padding)
         x = sparse(rng, (1, 2, connect.n_pre), active, dtype)
         matrix = np.zeros((*image, *connect.out), dtype)
         for y, u, k, m in np.ndindex(*connect.out[:2], *kernel[:2]):
@@ -102,7 +103,7 @@ def test_convolution_is_its_matrix(geometry, active, dtype, seed):
             if 0 <= at[0] < image[0] and 0 <= at[1] < image[1]:
                 matrix[(*at, slice(None), y, u)] = weight[k, m]
         matrix = matrix.reshape(connect.n_pre, connect.n_post)
-        out = _dense.convolved.bind(jnp.asarray(x), connect.weight[None], shape=connect.shape)
+        out = _dense.convolved.bind(as_jax(x), connect.weight[None], shape=connect.shape)
         assert_close(out, x @ matrix)
 
 
@@ -170,7 +171,7 @@ def test_bfloat16_weights(kind, always_events, x32):
     """Products are those of the widened weights, in float32; the gradient is rounded once, at the end."""
     shape, product, twin = NARROW[kind]
     rng = np.random.default_rng(2)
-    x, dx = jnp.asarray(sparse(rng, 9, 0.5, np.float32)), jnp.asarray(rng.normal(size=9), jnp.float32)
+    x, dx = as_jax(sparse(rng, 9, 0.5, np.float32)), jnp.asarray(rng.normal(size=9), jnp.float32)
     w = jnp.asarray(rng.normal(size=shape), jnp.bfloat16)
     wide = lambda x, w: twin(x, w.astype(jnp.float32))
     both = lambda f: jax.jit(
@@ -236,14 +237,14 @@ def test_kernels_regenerate_the_same_synapses(sizes, active, noise, which, batch
         rng = np.random.default_rng(seed)
         made = patterns(*sizes, np.random.default_rng(0))
         pattern, table = made[which % len(made)]
-        words = jnp.asarray(rng.integers(0, 2**32, 2, dtype=np.uint32))
-        x = jnp.asarray(sparse(rng, (batch, sizes[0]), active, dtype))
+        words = as_jax(rng.integers(0, 2**32, 2, dtype=np.uint32))
+        x = as_jax(sparse(rng, (batch, sizes[0]), active, dtype))
         params = dict(pattern=pattern.checked(), noise=noise)
-        out = _procedural.scatter.bind(x, words, jnp.asarray(table), **params)
-        assert_close(out, jax.jit(lambda x: _procedural_plain.scatter(x, words, jnp.asarray(table), **params))(x))
+        out = _procedural.scatter.bind(x, words, as_jax(table), **params)
+        assert_close(out, jax.jit(lambda x: _procedural_plain.scatter(x, words, as_jax(table), **params))(x))
         v = jnp.asarray(rng.normal(size=out.shape), dtype)
-        found = _procedural.gather.bind(v, words, jnp.asarray(table), **params)
-        assert_close(found, jax.jit(lambda v: _procedural_plain.gather(v, words, jnp.asarray(table), **params))(v))
+        found = _procedural.gather.bind(v, words, as_jax(table), **params)
+        assert_close(found, jax.jit(lambda v: _procedural_plain.gather(v, words, as_jax(table), **params))(v))
 
 
 def build(rule, n_pre, n_post, seed=0, same=False) -> bs.Regenerated:
@@ -280,7 +281,7 @@ def test_philox_known_answers():
 
 @pytest.mark.parametrize("domain", [1, 2, 5, 64, 65, 1000])
 def test_permutations(domain):
-    keys = jnp.asarray(np.random.default_rng(0).integers(0, 2**32, (_philox.rounds(domain), 1), dtype=np.uint32))
+    keys = as_jax(np.random.default_rng(0).integers(0, 2**32, (_philox.rounds(domain), 1), dtype=np.uint32))
     image = jax.jit(lambda x: _philox.permuted(x, keys, domain))(jnp.arange(domain, dtype=jnp.uint32))
     assert sorted(image.tolist()) == list(range(domain))
 
@@ -389,11 +390,11 @@ def test_a_sweep_of_seeds(x32):
 def test_derivatives_with_respect_to_parameters(x64):
     """Those of the reparameterised weights, against finite differences."""
     connect = build(bs.FixedProbability(0.4, weight=bs.Normal(1.0, 0.5)), 9, 6)
-    x = jnp.asarray(sparse(np.random.default_rng(0), 9, 0.5, float))
+    x = as_jax(sparse(np.random.default_rng(0), 9, 0.5, float))
     loss = lambda mean, sd: jnp.sum(
         jnp.sin(bs.Regenerated(bs.Normal(mean, sd), connect.seed, connect.table, connect.pattern)(x))
     )
-    jax.test_util.check_grads(jax.jit(loss), (jnp.asarray(1.0), jnp.asarray(0.5)), order=2)
+    jax.test_util.check_grads(jax.jit(loss), (as_jax(1.0), as_jax(0.5)), order=2)
     assert min(abs(g) for g in jax.grad(loss, (0, 1))(1.0, 0.5)) > 1e-3
 
 
@@ -459,12 +460,12 @@ FAN_OUT = bs.ops.fan_out_matvec
         (lambda: build(bs.FixedInDegree(2, multapses=True, autapses=False), 3, 3, same=True), "leave out autapses"),
         (lambda: build(bs.FixedInDegree(2, multapses=True), 0, 3), "only 0 neurons"),
         (lambda: build(bs.FixedInDegree(3000, multapses=True), 3, 10**6), "limited to"),
-        (lambda: pattern(partners="some").checked(), "partners are 'some', available: different"),
+        (lambda: pattern(partners="some").checked(), "partners are 'some'; available: different"),
         (lambda: pattern(domain=5).checked(), "do not fit the targets"),
         (lambda: pattern(most=5, degree=5).checked(), "do not fit the targets"),
         (lambda: pattern(n_pre=2**31).checked(), "between 0 and"),
         (lambda: SEND(np.ones(2), SEED, NONE, pattern()), r"spikes have shape \[2\], expected \[3\]"),
-        (lambda: SEND(np.ones(3), SEED, NONE, pattern(), wrong("red")), "noise is 'red', available"),
+        (lambda: SEND(np.ones(3), SEED, NONE, pattern(), wrong("red")), "noise is 'red'; available"),
         (lambda: SEND(np.ones(3), SEED[:1], NONE, pattern()), r"seed must be uint32\[2\]"),
         (lambda: SEND(np.ones(3), SEED, NONE, pattern(partners="of all")), r"must be uint32\[4\]"),
         (lambda: FAN_OUT(np.ones(3), 1.0, np.zeros((2, 2), np.int32), 3), r"shape \[3\], expected \[2\]"),

@@ -20,6 +20,7 @@ import pytest
 from tolerances import assert_close
 
 import brainsim as bs
+from brainsim._compat import as_jax
 from brainsim.ops import _blocks, _csr_plain, _csr_primitives, _library
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -246,7 +247,7 @@ def assert_all_close(got, expected, **options):
 @pytest.mark.parametrize("scalar", [False, True])
 def test_derivatives(scalar, precision):
     s = Synapses(9, 6)
-    spikes, weight = s.spikes(), jnp.asarray(0.7) if scalar else s.weight()
+    spikes, weight = s.spikes(), as_jax(0.7) if scalar else s.weight()
     got, expected = (jax.jit(derivatives(smooth(f)))(spikes, weight) for f in (s.matvec, s.dense_matvec))
     assert_all_close(got, expected)
 

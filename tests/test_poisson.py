@@ -14,6 +14,7 @@ import scipy.stats
 from tolerances import assert_close
 
 import brainsim as bs
+from brainsim._compat import as_jax
 from brainsim.ops import _poisson
 
 KEY = jax.random.key(3)
@@ -248,9 +249,9 @@ def test_windows_begin_and_end_with_the_right_step(dt, start, x32):
 def test_score_gives_the_gradient_without_bias(kind, x64):
     """Of the mean square of the number of events, which is known, for two rates at once."""
     rate, steps, n, dt = np.array([2000.0, 500.0]), 7, 40_000, 0.1
-    rates, m = jnp.asarray(np.repeat(rate, n)), rate * dt * 1e-3
+    rates, m = as_jax(np.repeat(rate, n)), rate * dt * 1e-3
     drive = kind(rates, key=KEY, start=0.1, stop=0.6)  # steps 1 to 5
-    draws = np.stack([drive.at(jnp.asarray(k), dt, 2 * n) for k in range(steps)])
+    draws = np.stack([drive.at(as_jax(k), dt, 2 * n) for k in range(steps)])
     total = draws.sum(axis=0)
     assert (draws[0] == 0).all() and (draws[6] == 0).all()
     log_prob = lambda rates: kind(rates, key=KEY, start=0.1, stop=0.6).log_prob(steps - 1, dt, 2 * n, first=1)

@@ -14,6 +14,7 @@ from rows import rows
 from tolerances import assert_close
 
 import brainsim as bs
+from brainsim._compat import as_jax
 from brainsim._simulate import named_inputs, started
 from brainsim._together import together
 from brainsim.ops import _at_spikes, _blocks
@@ -403,13 +404,13 @@ def test_derivatives_and_batches(x64):
         return deliver_blocks(sources, [(*b[:2], w) for b, w in zip(blocks, weights, strict=True)], places, targets)
 
     given = sources, weights, targets
-    moved = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape)), given)
+    moved = jax.tree.map(lambda x: as_jax(rng.normal(size=x.shape)), given)
     value, slope = jax.jvp(call, given, moved)
     difference = [call(*jax.tree.map(lambda x, d: x + e * d, given, moved)) for e in (1e-6, -1e-6)]  # noqa: B023
     assert_close(value, call(*given))
     for got, high, low in zip(slope, *difference, strict=True):
         np.testing.assert_allclose(got, (high - low) / 2e-6, rtol=1e-6, atol=1e-8)
-    ct = [jnp.asarray(rng.normal(size=x.shape)) for x in targets]
+    ct = [as_jax(rng.normal(size=x.shape)) for x in targets]
     inner = lambda a, b: sum(jnp.vdot(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
     np.testing.assert_allclose(inner(jax.vjp(call, *given)[1](ct), moved), inner(ct, slope), rtol=1e-12)
 

@@ -117,5 +117,5 @@ def spike_list(spikes: Float[Array, " n"], size: int) -> Int[Array, " size"]:
     spikes = real("spike_list: spikes", spikes)
     if spikes.ndim != 1:
         raise ValueError(f"spike_list: spikes must be [n], got {list(spikes.shape)}")
-    size = whole_number(size, "spike_list: the size", least=1, most=2**31 - 1)
+    size = whole_number(size, "spike_list: the size", least=0, most=2**31 - 1)
     return compact.bind(jax.lax.stop_gradient(spikes)[None], size=size)[0]
