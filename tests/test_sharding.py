@@ -81,14 +81,14 @@ def cases():
         "counts": ((np.array([[1, 2], [3, 4]], np.uint32), np.array([[5], [6]], np.uint32), 1 + x(2, 1)),
                    dict(n=40, process="poisson")),
     }  # fmt: skip
-    return {f"brainsim_{name}": (jax.tree.map(jnp.asarray, args), params) for name, (args, params) in table.items()}
+    return {f"brainsim_{name}": (jax.tree.map(_compat.as_jax, args), params) for name, (args, params) in table.items()}
 
 
 def products(letter):
     """Every primitive: its results for operands by its name; and where these lie if the axis `letter` is split."""
-    given, calls, specs = {}, {}, {}
+    table, given, calls, specs = cases(), {}, {}, {}
     for primitive, axes in _compat.primitives().items():
-        operands, params = cases()[primitive.name]
+        operands, params = table[primitive.name]
         names, _ = axes(*operands, **params)
         letters = "".join(names)
         split = letter if letter in letters and "g" in letters else letters[0]
@@ -251,4 +251,4 @@ def test_loops_under_shard_map(x64):
         (jax.grad(lambda rate: chance(rate).sum()), jnp.arange(1.0, 3)),
     ):
         mapped = jax.shard_map(f, mesh=MESH(), in_specs=P("part"), out_specs=P("part"))
-        assert_close(mapped(x), jnp.concatenate([f(part) for part in jnp.split(x, 2)]))
+        assert_close(jax.jit(mapped)(x), jnp.concatenate([jax.jit(f)(part) for part in jnp.split(x, 2)]))
