@@ -15,7 +15,7 @@ from rows import one_precision
 from tolerances import assert_close
 
 import brainsim as bs
-from brainsim._compat import as_jax
+from brainsim._compat import as_jax, is_traced
 from brainsim.ops import _arrivals_plain, _arrivals_primitives, _arrivals_through
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,10 +41,14 @@ class Synapses:
     def dense(self, weight):
         """[slot, pre, post]"""
         shape = len(self.steps), self.n_pre, self.n_post
+        if not is_traced(weight):  # NumPy needs no program
+            matrices, weight = np.zeros(shape, weight.dtype), np.asarray(weight)
+            np.add.at(matrices, (self.slot, self.pre, self.indices), weight)
+            return matrices
         return jnp.zeros(shape, weight.dtype).at[self.slot, self.pre, self.indices].add(weight)
 
     def hints(self, history, size):
-        return jnp.stack([bs.ops.spike_list(row, size) for row in history])
+        return jax.jit(jax.vmap(lambda row: bs.ops.spike_list(row, size)))(history)
 
     def product(self, history, weight, k=7, hinted=5):
         hints = None if hinted is None else self.hints(history, hinted)
@@ -52,7 +56,9 @@ class Synapses:
         return bs.ops.arrivals(history, weight, *pattern, k, n_post=self.n_post, hints=hints)
 
     def dense_product(self, history, weight, k=7):
-        return jnp.einsum("di,dij->j", history[(k - self.steps) % self.rows], self.dense(weight))
+        traced = is_traced(history) or is_traced(weight) or is_traced(k)
+        xp, history = (jnp, history) if traced else (np, np.asarray(history))
+        return xp.einsum("di,dij->j", history[(k - self.steps) % self.rows], self.dense(weight))
 
     def history(self, *batch, active=0.5):
         """Graded values, half of them zero."""

@@ -80,7 +80,7 @@ def spikes(*batch):
 
 
 def matrix(connect):
-    dense = np.asarray(connect.as_dense())
+    dense = np.asarray(jax.jit(lambda: connect.as_dense())())
     assert dense.shape == (connect.n_pre, connect.n_post)
     return dense
 

@@ -390,7 +390,8 @@ def test_blocks(seed, precision):
     expected = twin(*given)
     assert_close(jax.jit(lambda: deliver_blocks(*given))(), expected)
     flat = [x for block in given[1] for x in block]
-    assert_close(_blocks._reference(*flat, *given[3], *given[0], places=tuple(given[2]), n_targets=2), expected)
+    plain = jax.jit(lambda *x: _blocks._reference(*x, places=tuple(given[2]), n_targets=2))
+    assert_close(plain(*flat, *given[3], *given[0]), expected)
 
 
 @pytest.mark.slow
@@ -543,7 +544,8 @@ def test_at_spikes(n, share, precision):
         np.testing.assert_array_equal(got, want)
     for got, old, part in zip(got_lists, lists, parts, strict=True):
         np.testing.assert_array_equal(got, bs.ops.append_events(old, spikes[part[0] : sum(part)], jnp.int32(5)))
-    plain = _at_spikes._reference(spikes, *arrays, *values, *lists, step, n_arrays=3, parts=tuple(parts), timed=timed)
+    static = dict(n_arrays=3, parts=tuple(parts), timed=timed)
+    plain = jax.jit(lambda *x: _at_spikes._reference(*x, **static))(spikes, *arrays, *values, *lists, step)
     for got, want in zip(plain, [*got_arrays, *got_lists], strict=True):
         np.testing.assert_array_equal(got, want)
 
@@ -552,7 +554,7 @@ def test_at_spikes_differentiates_and_maps(x64):
     spikes, arrays, values, lists, step, parts, timed = spiking(40, 0.3)
     first = lambda x, v: at_spikes(spikes, [x, *arrays[1:]], [v, *values[1:]], lists, step, parts, timed)[0][0]
     ct = jnp.arange(40.0)
-    dx, dv = jax.vjp(first, arrays[0], values[0])[1](ct)
+    dx, dv = jax.jit(lambda x, v: jax.vjp(first, x, v)[1](ct))(arrays[0], values[0])
     np.testing.assert_array_equal(dx, np.where(spikes != 0, 0, ct))
     np.testing.assert_array_equal(dv, np.where(spikes != 0, ct, 0))
 

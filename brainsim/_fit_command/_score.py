@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
@@ -61,10 +62,15 @@ def coincidence(mine: np.ndarray, theirs: np.ndarray, duration: float, window: f
 
 def bits_per_spike(fit: Fit, recording: Recording, loss: Any) -> float:
     """Held-out log-likelihood in bits per spike above the constant rate of the training part."""
-    terms = loss(fit.model, recording)
-    first = round(terms.output.shape[0] * (fit.split - recording.t0) / recording.duration) if fit.split else 0
     train = recording.slice(recording.t0, fit.split) if fit.split else recording
     if train.spike_times is None or not len(train.spike_times):
         return float("nan")
-    constant = terms._replace(output=jnp.full_like(terms.output, np.log(len(train.spike_times) / train.duration)))
-    return float((constant.mean(first) - terms.mean(first)) / np.log(2.0))
+    constant = np.log(len(train.spike_times) / train.duration)
+
+    @eqx.filter_jit
+    def difference(model: Any) -> Any:
+        terms = loss(model, recording)
+        first = round(terms.output.shape[0] * (fit.split - recording.t0) / recording.duration) if fit.split else 0
+        return terms._replace(output=jnp.full_like(terms.output, constant)).mean(first) - terms.mean(first)
+
+    return float(difference(fit.model) / np.log(2.0))

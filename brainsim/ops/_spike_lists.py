@@ -25,7 +25,7 @@ def _compact_transpose(ct, values, *, size):
 def _compact_batch(operands, dims, *, size):
     (values,) = operands
     values = jnp.moveaxis(values, dims[0], 0)
-    out = compact.bind(values.reshape(-1, values.shape[-1]), size=size)
+    out = compact.bind(values.reshape(values.shape[0] * values.shape[1], values.shape[2]), size=size)
     return out.reshape(*values.shape[:2], size), 0
 
 
