@@ -91,7 +91,14 @@ class Moment(NamedTuple):
             return f(self.double(), *args)
 
         def rounded(k: Array, s: Array, *args: Any) -> Any:
-            return jax.tree.map(self._rounded, f(Moment(k, self.dt, s).double(), *args))
+            try:
+                return jax.tree.map(self._rounded, f(Moment(k, self.dt, s).double(), *args))
+            except TypeError as error:
+                if "float64" not in str(error) or "float32" not in str(error):
+                    raise
+                raise ValueError("a function of time is computed in double precision, which new arrays have there and "
+                                 "others have not; use jnp.where, or give them one type, say jnp.zeros(3, x.dtype): "
+                                 + " ".join(str(error).split())[:300]) from error  # fmt: skip
 
         return in_double(rounded, self.k, self.s, *args)
 

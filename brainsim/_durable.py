@@ -22,6 +22,7 @@ except ImportError:  # Windows, where there is no lock
     fcntl = None
 
 _LOCK = "lock"
+_OLD, _NEW = "old", "new"  # inside of a temporary folder: what is being replaced, and by what
 _ABREAST = 16
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
@@ -59,10 +60,11 @@ def _each(sync: Callable[[Path], None], paths: Iterable[Path]) -> None:
     """Side by side: a disk that is asked for many things at once does them ten times as fast as one by one."""
     paths = list(paths)
     if len(paths) < 2:
-        any(map(sync, paths))
+        for path in paths:
+            sync(path)
         return
     with ThreadPoolExecutor(min(_ABREAST, len(paths))) as pool:
-        any(pool.map(sync, paths))
+        list(pool.map(sync, paths))  # which raises what one of them has raised
 
 
 def read(path: Path) -> bytes:
@@ -121,6 +123,11 @@ def is_folder(path: Path) -> bool:
         return False
 
 
+def is_free(path: Path) -> bool:
+    """Whether there is nothing at a path, or an empty folder."""
+    return not os.path.lexists(path) or (is_folder(path) and not any(path.iterdir()))
+
+
 @contextlib.contextmanager
 def reported(path: Path, advice: str) -> Iterator[None]:
     """Errors of the file system as one line with what to do."""
@@ -130,6 +137,24 @@ def reported(path: Path, advice: str) -> Iterator[None]:
         gone = isinstance(error, FileNotFoundError | NotADirectoryError)
         what = "was removed or moved while it was written" if gone else f"cannot be written ({error.strerror or error})"
         raise OSError(f"{path}: {what}; {advice}") from None
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """The name of a file to write, which then is `path`, whole and on disk; in place of one that was there.
+
+    **Raises:** `OSError`, in one line.
+    """
+    partial = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+    try:
+        with reported(path, "nothing was written"):
+            yield partial
+            sync(partial)
+            os.replace(partial, path)
+            sync(path.absolute().parent)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
 
 
 @final
@@ -222,13 +247,15 @@ class NewFolder:
         """Moves the folder to `path`, in place of the one there if it may be overwritten; also its lock, still held."""
         path = self.path.absolute()
         sync_tree(self.folder)
-        if overwrite and path.exists():
+        if overwrite and not is_free(path):
             with Lock(path, self.path), NewFolder(self.path) as old:
-                os.replace(path, old.folder / "old")
+                os.replace(path, old.folder / _OLD)
                 os.replace(self.folder, path)
-        elif path.exists():
+        elif not is_free(path):
             raise ValueError(f"{self.path}: another process made it meanwhile; nothing was written")
         else:
+            if path.exists():
+                os.rmdir(path)
             os.rename(self.folder, path)
         self.published = True
         self.lock.moved(path)
@@ -237,7 +264,7 @@ class NewFolder:
 
 
 def clean(path: Path) -> None:
-    """Removes the temporary folders of `path` that nobody writes any more."""
+    """Removes the temporary folders of `path` that nobody writes any more, and ends what they were in the middle of."""
     ours = re.compile(rf"\.{re.escape(path.name)}-[0-9a-f]{{8}}")
     for folder in path.parent.iterdir():
         if ours.fullmatch(folder.name) and is_folder(folder):
@@ -246,7 +273,19 @@ def clean(path: Path) -> None:
                     os.rmdir(folder)  # it had not come further; one with files is somebody else's
                     continue
                 with Lock(folder):
+                    _end(folder, path)
                     shutil.rmtree(folder)
+
+
+def _end(folder: Path, path: Path) -> None:
+    """Where what was at `path` had been moved aside: the rest of what is new is moved, or it is moved back."""
+    old, new = folder / _OLD, folder / _NEW
+    if is_folder(old) and is_folder(new) and is_folder(path):
+        for name in os.listdir(new):
+            os.replace(new / name, path / name)
+    elif is_folder(old) and not path.exists():
+        os.replace(old, path)
+    sync(path.parent)
 
 
 def make(folder: Path) -> None:

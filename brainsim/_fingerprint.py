@@ -80,12 +80,16 @@ def _file_digest(path: Path) -> str:
     return digest(path.read_bytes())[:8]
 
 
+# What is known to leave the text of a program as it is.
+_NOT_IN_PROGRAMS = {"XLA_FLAGS", "the compiler's options", "the processor", "the number of cores", "the C library"}
+
+
 def difference(now: Mapping[str, Any], then: Mapping[str, Any], what: str, resume: Any) -> str:
     """What keeps a piece of work from being resumed, in one line; empty if nothing does.
 
     A fingerprint has `values` and `program`, as above, `machine()`, and facts that are compared as they are said:
-    `{"dt is": "0.1 ms"}`. Another machine is no obstacle for `resume="anyway"`, and no more is another program then,
-    which it may be that of another JAX.
+    `{"dt is": "0.1 ms"}`. Another machine is no obstacle for `resume="anyway"`, and another program neither, where it
+    may be the machine's: that of another JAX, say.
     """
     for name in now:
         if name not in ("values", "program", "machine") and now[name] != then.get(name):
@@ -95,12 +99,11 @@ def difference(now: Mapping[str, Any], then: Mapping[str, Any], what: str, resum
         return f"{other[0]} is only in the {'new' if other[0] in a else 'old'} model"
     if other := [name for name in a if a[name] != b[name]]:
         return f"{other[0]} has another value than in {what}" + (f" (and {len(other) - 1} more)" if other[1:] else "")
+    another = f"the model's equations, inputs or recorded functions are not those of {what}"
     a, b = now["machine"], then["machine"]
     if other := [name for name in {**a, **b} if a.get(name) != b.get(name)]:
         if resume == ANYWAY:
-            return ""
+            return another if set(other) <= _NOT_IN_PROGRAMS and now["program"] != then["program"] else ""
         mine, theirs = (x.get(other[0]) or "nothing" for x in (a, b))
         return f"{other[0]}: now {mine}, then {theirs}; last bits may differ, which resume={ANYWAY!r} accepts"
-    if now["program"] != then["program"]:
-        return f"the model's equations, inputs or recorded functions are not those of {what}"
-    return ""
+    return another if now["program"] != then["program"] else ""

@@ -25,6 +25,7 @@ class Structure(NamedTuple):
     - `varies`: what the slopes of each dy_i/dt vary with, None if with nothing. Where that is all, the flow is affine.
     - `coupled`: whether units may depend on one another.
     - `alike`: whether the slopes are the same in all units.
+    - `forward`: whether the slopes can be had, by forward mode.
     """
 
     names: tuple[str, ...]
@@ -33,6 +34,7 @@ class Structure(NamedTuple):
     varies: tuple[str | None, ...]
     coupled: bool
     alike: bool
+    forward: bool = True
 
     @property
     def affine(self) -> bool:
@@ -69,6 +71,7 @@ def structure(f: Callable[..., State], y: State, *others: Any) -> Structure:
         varies=tuple(map(varies, flows)),
         coupled=units > 1 and any(i < size for flow in flows for i in flow.across),
         alike=not any(flow.uneven for flow in flows),
+        forward=_has_slopes(jaxpr),
     )
 
 
@@ -110,6 +113,8 @@ def origins(jaxpr: Any, inputs: Sequence[Origin], state: int = 0) -> list[Origin
         inner = getattr(inner, "jaxpr", inner)
         if eqn.primitive.name in _CALLS and inner is not None and len(inner.invars) == len(given):
             outs = origins(inner, given, state)
+            if eqn.primitive.name in _OWN_DERIVATIVES:  # which need not be those of what it computes
+                outs = [x._replace(slopes=x.on, uneven=True) if _flows(x, state) else x for x in outs]
         else:
             outs = [_result(eqn, given, var, state) for var in eqn.outvars]
         env.update(zip(eqn.outvars, outs, strict=True))
@@ -133,7 +138,7 @@ def _slopes(eqn: Any, given: list[Origin], out: Any, state: int) -> tuple[frozen
     """What the derivatives of a result may vary with, and whether they may differ between units."""
     name = eqn.primitive.name
     real = lambda atom: jnp.issubdtype(atom.aval.dtype, jnp.inexact)
-    flows = lambda x: any(i < state for i in x.on)
+    flows = lambda x: _flows(x, state)
     flowing = [x for x in given if flows(x)]
     if not flowing:
         return _NONE, False
@@ -148,6 +153,20 @@ def _slopes(eqn: Any, given: list[Origin], out: Any, state: int) -> tuple[frozen
         return _NONE.union(*(x.on for x in given)), True
     varied = _NONE.union(*(x.slopes for x in flowing), *(x.on for x in factors))
     return varied, any(x.uneven for x in flowing) or any(x.placed for x in factors)
+
+
+def _has_slopes(jaxpr: Any) -> bool:
+    """Whether there is a forward mode of all that a jaxpr does."""
+    inner = [getattr(x, "jaxpr", x) for eqn in jaxpr.eqns for value in eqn.params.values()
+             for x in (value if isinstance(value, list | tuple) else [value])]  # fmt: skip
+    return not any(eqn.primitive.name in _WITHOUT_SLOPES for eqn in jaxpr.eqns) and all(
+        _has_slopes(x) for x in inner if hasattr(x, "eqns")
+    )
+
+
+def _flows(x: Origin, state: int) -> bool:
+    """Whether a value depends on the state."""
+    return any(i < state for i in x.on)
 
 
 def _axes(eqn: Any, given: list[Origin], out: Any) -> tuple[int, ...] | None:
@@ -172,10 +191,10 @@ def _shape(atom: Any) -> tuple[int, ...]:
 
 # ---- what is known of operations
 
-_CALLS = {
-    "jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint",
-    "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "brainsim_in_double",
-}  # fmt: skip
+_WITHOUT_SLOPES = {"custom_vjp_call", "custom_vjp_call_jaxpr"}  # jax.custom_vjp: reverse mode only
+_OWN_DERIVATIVES = {"custom_jvp_call"} | _WITHOUT_SLOPES
+_CALLS = {"jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "brainsim_in_double"}
+_CALLS |= _OWN_DERIVATIVES
 
 _ELEMENTWISE = {
     "abs", "acos", "acosh", "add", "add_any", "and", "asin", "asinh", "atan", "atan2", "atanh", "bessel_i0e",

@@ -9,7 +9,7 @@ from typing import Any, Self, final
 
 import numpy as np
 
-from ._durable import NewFolder, sync, sync_tree
+from ._durable import NewFolder, clean, sync, sync_tree
 
 
 @final
@@ -23,11 +23,14 @@ class Output:
     - `writes`: names of files that will be written. The first tells folders written before from those of others.
 
     **Raises** `ValueError` before anything is done: the folder is not empty, is a file, or cannot be made; what would
-    be replaced is a folder, or was not written before. At the end, all files are replaced or none.
+    be replaced is a folder, or was not written before. At the end, all files are replaced or none; if the process is
+    killed meanwhile, the next one that writes there replaces the rest.
     """
 
     def __init__(self, path: str | os.PathLike, *, force: bool = False, writes: Sequence[str] = ()):
         self.final, self.mark = Path(path), next(iter(writes), None)
+        if self.final.absolute().parent.is_dir():
+            clean(self.final.absolute())
         if self.final.exists() and not self.final.is_dir():
             raise ValueError(f"{path}: is a file, not a folder; nothing was written")
         if self.final.is_dir() and any(self.final.iterdir()) and not force:

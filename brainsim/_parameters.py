@@ -51,6 +51,8 @@ def leaves(model: Any) -> dict[str, Leaf]:
                 continue
             unit, doc, domain = (metadata.get(*x) for x in (("unit", ""), ("doc", ""), ("domain", FINITE)))
             path = ".".join(names)
+            if path in found:
+                raise ValueError(f"two parameters of {type(model).__name__} are called {path!r}: rename one of them")
             found[path] = Leaf(path, index, value, unit, doc, domain, "unit" in metadata, double, keys)
     return found
 

@@ -31,8 +31,12 @@ def evaluate(
     path: Path | None = None,
     resume: bool | str = False,
     overwrite: bool = False,
+    check: Callable[[dict[str, tuple[int, ...]]], None] = lambda shapes: None,
 ) -> dict[str, np.ndarray]:
-    """Every output at every point, shape (total, ...); given a path, chunks are kept there, and taken from there."""
+    """Every output at every point, shape (total, ...); given a path, chunks are kept there, and taken from there.
+
+    `check` gets the shapes of the outputs of a point before the first one is done.
+    """
     example = {name: jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for name, x in values.items()}
     # Traced once, with the arrays it closes over (a network's connections) as arguments instead of constants.
     names: list[str] = []
@@ -55,6 +59,7 @@ def evaluate(
 
     size = _even(total, chunk or min(_MOST, max(_FEWEST, total // 8)))
     program = lowered(size)
+    check({name: program.out_info[name].shape[1:] for name in names})
     run = program.compile()
     if chunk is None and (needed := _bytes(run)) > (budget := _memory() // 4) and size > 1:
         size = _even(total, max(1, int(size * budget / needed)))

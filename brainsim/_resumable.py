@@ -6,7 +6,7 @@ from typing import Any, Self, final
 
 import numpy as np
 
-from ._durable import Lock, NewFolder, drop_partials, is_folder, read, reported, write
+from ._durable import Lock, NewFolder, drop_partials, is_folder, is_free, read, reported, write
 from ._fingerprint import asked, difference
 from ._packed import pack, unpack
 from ._typing import as_path, truth
@@ -24,12 +24,12 @@ def asked_for(out: Any, resume: Any, overwrite: bool) -> tuple[Path | None, bool
 
 def check_free(kind: str, path: Path, overwrite: bool) -> None:
     """Refuses a path with something at it, unless it is work of that kind that may be overwritten."""
-    if not path.exists():
+    if is_free(path):
         return
+    if not (path / _about(kind)).is_file():
+        raise ValueError(f"{path}: exists and is not a {kind} of brainsim; nothing was written")
     if not overwrite:
         raise ValueError(f"{path}: exists; nothing was written ({AGAIN}, overwrite=True replaces it)")
-    if not (path / _about(kind)).is_file():
-        raise ValueError(f"{path}: is not a {kind} of brainsim, so it is not overwritten; nothing was written")
 
 
 def create(
@@ -97,7 +97,7 @@ class Work:
         self.path, self.kind, self._lock = path, kind, None
         if path is None:
             return
-        if resume and path.exists():
+        if resume and not is_free(path):
             self._lock, _ = resumed(kind, path, mark(), resume)
         else:
             check_free(kind, path, overwrite)

@@ -63,7 +63,7 @@ def simulate(
       continues that run.
     - `start`: the time at which a run without `state` begins, default 0 ms.
     - `solver`: a diffrax solver for all populations, or a dict by population. Default: `Exact()` where the flow is
-      affine, else `ExponentialEuler()`.
+      affine, else `ExponentialEuler()`; where more than 256 neurons depend on one another, `diffrax.Heun()`.
     - `key`: `jax.random.key(seed)`, for noise and random initial values. Beside `state` it draws other noise from there
       on; without it, the noise goes on.
     - `checkpoint`: for reverse-mode gradients, keep the state only every so many steps and compute the rest again; or

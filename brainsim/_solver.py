@@ -104,6 +104,9 @@ class ExponentialEuler(diffrax.AbstractItoSolver):
         if flow.coupled and flow.units > MOST:
             return (f"ExponentialEuler needs the own slope of every unit, but {flow.units} units, more than {MOST}, "
                     "depend on one another; use a solver of diffrax, say Heun()")  # fmt: skip
+        if not flow.forward:
+            return ("ExponentialEuler needs the slopes of the equations, which jax.custom_vjp has not in forward mode; "
+                    "use jax.custom_jvp, or a solver of diffrax, say Heun()")  # fmt: skip
         return None
 
 

@@ -67,7 +67,7 @@ class Spikes(eqx.Module):
 
         **Raises:** `ValueError` for a list that overflowed, and for a batch of lists.
         """
-        if np.ndim(self.count):
+        if np.ndim(self.count) and not is_traced(self.count):
             raise ValueError(
                 f"a batch of {np.shape(self.count)} spike lists: take one, jax.tree.map(lambda x: x[0], y)"
             )
@@ -86,6 +86,8 @@ class Spikes(eqx.Module):
 
     def problem(self) -> str:
         """What is wrong with the list, in one line: empty if nothing is."""
+        if is_traced(self.count):
+            raise ValueError("a list of spikes is read outside of jit, vmap and grad; inside, brainsim.rate takes it")
         most = int(np.max(self.count))
         if most <= self.capacity:
             return ""

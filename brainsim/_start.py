@@ -10,12 +10,13 @@ from jaxtyping import Array
 
 from ._clock import LAST, label
 from ._compat import as_jax, is_traced
+from ._domain import POSITIVE
 from ._doors import check_node, key_or_none
 from ._dynamics import AbstractNode
 from ._leaves import named
 from ._record import Snapshot
 from ._shapes import arrays_of, filled, remembered
-from ._typing import number, whole
+from ._typing import number
 
 _RINGS = ("history", "lists", "relevant", "late")  # of a network's state: a row for each step of the longest delay
 
@@ -45,7 +46,7 @@ def initial_state(node: AbstractNode, dt: float, *, start: float = 0.0, key: Arr
     ```
     """
     check_node(node, "initial_state")
-    whole(dt, dt, "the time step")
+    dt = number(dt, "dt", unit="ms", domain=POSITIVE)
     start = number(start, "the start", unit="ms")
     if start < 0:
         raise ValueError(f"the start must not be before 0 ms, got {start} ms")
@@ -82,7 +83,7 @@ def _continued(node: AbstractNode, dt: float, state: Any, key: Array | None) -> 
         raise ValueError(f"state must be a Snapshot, like the `state` of a result or what initial_state returns; "
                          f"got {type(state).__name__}")  # fmt: skip
     if state.dt != dt:
-        raise ValueError(f"state is of another run: its time step is {state.dt:g} ms, here it is {dt:g} ms")
+        raise ValueError(f"state is of another run: its time step is {state.dt!r} ms, here it is {dt!r} ms")
     like = remembered(_state_of, node, dt, jnp.result_type(float))
     here, there = named(like), named(state.node)
     keys = [name for name, x in here.items() if _is_key(x)]

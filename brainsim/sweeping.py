@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, final
 
 import jax
@@ -144,7 +144,8 @@ def sweep(
     if path is not None and not continued:
         check_free("sweep", path, overwrite)
     values = {name: axis.values for name, axis in read.items()}
-    outputs = evaluate(fn, values, index, total, chunk, progress, path, continued, overwrite)
+    check = lambda shapes: _check_outputs(read, shapes, dims, units)
+    outputs = evaluate(fn, values, index, total, chunk, progress, path, continued, overwrite, check)
     return _dataset(read, outputs, shape, mode, dims, units)
 
 
@@ -201,22 +202,33 @@ def _dataset(
 ) -> "xr.Dataset":
     import xarray as xr  # half a second, needed only here
 
-    for what, given in (("dims", dims), ("units", units)):
-        if unknown := [name for name in given if name not in outputs]:
-            raise ValueError(f"{what} for unknown output {unknown[0]!r}; {choices(unknown[0], outputs)}")
-    if clash := [name for name in outputs if name in axes]:
-        raise ValueError(f"output {clash[0]!r} has the name of an axis")
     over = tuple(axes) if mode == "grid" else ("point",)
     coords = {name: ((name,) if mode == "grid" else over, axis.labels, axis.attrs) for name, axis in axes.items()}
     variables = {}
     for name, x in outputs.items():
-        own = dims.get(name, tuple(f"{name}_{i}" for i in range(x.ndim - 1)))
-        own = (own,) if isinstance(own, str) else tuple(own)
-        if len(own) != x.ndim - 1:
-            raise ValueError(f"dims[{name!r}] must name {x.ndim - 1} dimensions, of shape {x.shape[1:]}; got {own}")
+        own = _own_dims(name, x.shape[1:], dims)
         attrs = {"units": units[name]} if name in units else {}
         variables[name] = ((*over, *own), x.reshape(*shape, *x.shape[1:]), attrs)
     return xr.Dataset(variables, coords)
+
+
+def _check_outputs(axes: Iterable[str], shapes: dict[str, tuple[int, ...]], dims: dict, units: dict[str, str]) -> None:
+    """What is said of the outputs fits them, which is known before the first point is done."""
+    for what, given in (("dims", dims), ("units", units)):
+        if unknown := [name for name in given if name not in shapes]:
+            raise ValueError(f"{what} for unknown output {unknown[0]!r}; {choices(unknown[0], shapes)}")
+    if clash := [name for name in shapes if name in axes]:
+        raise ValueError(f"output {clash[0]!r} has the name of an axis")
+    for name, shape in shapes.items():
+        own = _own_dims(name, shape, dims)
+        if len(own) != len(shape) or not all(isinstance(x, str) for x in own):
+            raise ValueError(f"dims[{name!r}] must name {len(shape)} dimensions, of shape {shape}; got {own}")
+
+
+def _own_dims(name: str, shape: tuple[int, ...], dims: dict[str, Any]) -> tuple[str, ...]:
+    """The names of the dimensions of one point's output."""
+    own = dims.get(name, tuple(f"{name}_{i}" for i in range(len(shape))))
+    return tuple(own) if isinstance(own, list | tuple) else (own,)
 
 
 def _listed(lengths: dict[str, int]) -> str:

@@ -104,6 +104,16 @@ def test_whatever_a_function_of_time_does_it_is_in_double_precision(x32):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(b).max())
 
 
+def test_a_function_that_mixes_precisions_is_told_so(x32):
+    on = jnp.ones(3)
+    run = lambda f: bs.simulate(bs.Population(3, bs.LIF()), 0.2, 0.1, f, dict(v="v"))
+    with pytest.raises(ValueError, match=r"a function of time is computed in double precision.*jnp.where") as e:
+        run(lambda t: jax.lax.cond(t < 5, lambda: jnp.zeros(3), lambda: on))
+    assert "\n" not in str(e.value)
+    run(lambda t: jax.lax.cond(t < 5, lambda: jnp.zeros(3, on.dtype), lambda: on))
+    run(lambda t: jnp.where(t < 5, jnp.zeros(3), on))
+
+
 def test_functions_of_time_over_devices(x32):
     mesh = jax.make_mesh((2,), ("part",), axis_types=(jax.sharding.AxisType.Auto,))
 

@@ -303,9 +303,15 @@ def test_resumed_only_with_the_same_bits(stored, monkeypatch):
         with pytest.raises(ValueError, match=f"{name}: now another, then .*which resume='anyway' accepts"):
             go(stored, chunks=10, resume=True)
     assert go(stored, chunks=10, resume="anyway").complete
+    monkeypatch.setattr(_checkpoint, "machine", lambda: now | {"the number of cores": "another"})
+    other = stored.with_name("other")
+    go(other, chunks=2, inputs=lambda t: 9000.0)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="the model's equations, inputs or recorded functions are not those of"):
+        go(other, chunks=4, resume="anyway", inputs=lambda t: 8000.0)
+    assert go(other, chunks=4, resume="anyway", inputs=lambda t: 9000.0).complete
     with pytest.raises(ValueError, match=r"inputs.current has another value"):
         go(stored, chunks=10, resume="anyway", inputs=1.0)
-    monkeypatch.undo()
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_max_isa=AVX2")
     with pytest.raises(ValueError, match="XLA_FLAGS: now --xla_cpu_max_isa=AVX2, then "):
         go(stored, chunks=10, resume=True)

@@ -141,9 +141,20 @@ def test_one_writer_nothing_overwritten_nothing_else_resumed(work, tmp_path):
     disappear = lambda done, total: shutil.rmtree(out, ignore_errors=True)
     with pytest.raises(OSError, match=r"work: was removed or moved while it was written; .*resume=True"):
         go(out, overwrite=True, progress=disappear)
-    (tmp_path / "thesis").mkdir()
-    with pytest.raises(ValueError, match=f"is not a {kind} of brainsim, so it is not overwritten"):
-        go(tmp_path / "thesis", overwrite=True)
+    if name == "fit by Gauss-Newton steps":  # its tolerance is in no program
+        go(out)
+        with pytest.raises(ValueError, match=r"the method is GaussNewton.*1e-09.*, but the fit has GaussNewton"):
+            fit(decay, bs.fitting.GaussNewton(tolerance=1e-9), out, resume=True)
+    thesis = tmp_path / "thesis"
+    thesis.mkdir()
+    assert_same(go(thesis), whole)  # an empty folder is as good as none
+    shutil.rmtree(thesis)
+    thesis.mkdir()
+    (thesis / "thesis.tex").write_text("years of work")
+    for options in (dict(overwrite=True), {}):
+        with pytest.raises(ValueError, match=f"exists and is not a {kind} of brainsim; nothing was written"):
+            go(thesis, **options)
+    assert os.listdir(thesis) == ["thesis.tex"]
 
 
 OTHERS = {"fit": dict(high=49.0), "sweep": dict(axes=dict(x=np.linspace(0, 2, 6), y=[1.0, 2.0]))}

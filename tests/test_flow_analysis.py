@@ -276,6 +276,24 @@ def test_exponential_euler_takes_the_own_slopes_of_coupled_units(x64):
     assert errors[0] / errors[1] == pytest.approx(2, abs=0.2)
 
 
+def test_a_derivative_of_one_s_own_is_none_to_rely_on(x64):
+    """What `custom_jvp` says may be anything, so such a flow has no exact solution; of `custom_vjp` there is none."""
+    damped, clipped = jax.custom_jvp(lambda x: x), jax.custom_vjp(lambda x: x)
+    damped.defjvp(lambda x, dx: (x[0], 0.1 * dx[0]))
+    clipped.defvjp(lambda x: (x, None), lambda _, ct: (jnp.clip(ct, -1, 1),))
+    silent = dict(guard=lambda y, p: -1.0 + 0 * y["v"], reset=lambda y, p: y, params={}, init=dict(v=1.0))
+    cells = lambda f: bs.Population(1, bs.neuron(lambda t, y, p, i: dict(v=-f(y["v"])), **silent))
+    run = lambda f, dt, solver=None: bs.simulate(cells(f), 1.0, dt, record=dict(v="v"), solver=solver)["v"][-1, 0]
+    assert not isinstance(cells(damped).prepare(None, dt=0.1).solver, bs.Exact)
+    with pytest.raises(ValueError, match="Exact"):
+        run(damped, 0.1, bs.Exact())
+    errors = [abs(run(damped, dt) - np.exp(-1)) for dt in (0.1, 0.05)]
+    assert errors[0] < 0.03 and errors[0] / errors[1] == pytest.approx(2, abs=0.2)
+    with pytest.raises(ValueError, match=r"slopes of the equations, which jax.custom_vjp has not in forward mode"):
+        run(clipped, 0.1, bs.ExponentialEuler())
+    assert run(clipped, 0.1) == pytest.approx(np.exp(-1), rel=2e-3)
+
+
 def free(f, n):
     """`cell`, with no variable that is held after a spike."""
     return eqx.tree_at(lambda c: c.initial, dataclasses.replace(cell(f, 0.0), held=()), dict(v=jnp.zeros(n)))

@@ -1,5 +1,7 @@
 """Names out of files are shown as text, and folders are replaced whole or not at all."""
 
+import os
+import shutil
 import warnings
 from types import SimpleNamespace
 
@@ -109,9 +111,32 @@ def test_only_files_written_before_are_replaced(tmp_path):
     assert holds(tmp_path) == {"index.html": "new", "fit.json": "[]"}
 
 
+@pytest.mark.parametrize("moment", range(6))
+def test_what_a_killed_process_began_to_replace_the_next_one_ends(tmp_path, monkeypatch, moment):
+    there, left, names = tmp_path / "there", tmp_path / "left", ("fit.json", "fit.npz", "index.html")
+    (there / "out").mkdir(parents=True)
+    for name in (*names, "mine.txt"):
+        (there / "out" / name).write_text("old")
+    rename, done = os.rename, []
+
+    def watched(a, b):
+        if len(done) == moment:  # what a process leaves that is killed here
+            shutil.copytree(there, left)
+        done.append(rename(a, b))
+
+    monkeypatch.setattr(os, "rename", watched)
+    with Output(there / "out", force=True, writes=names) as out:
+        for name in names:
+            (out.folder / name).write_text("new")
+    monkeypatch.undo()
+    with Output(left / "out", force=True, writes=names) as out:
+        (out.folder / "fit.json").write_text("newer")
+    assert holds(left / "out") == {"fit.json": "newer", "fit.npz": "new", "index.html": "new", "mine.txt": "old"}
+    assert [p.name for p in left.iterdir()] == ["out"]
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_all_files_are_replaced_or_none(tmp_path, monkeypatch, there):
-    import os
 
     target, rename, calls = tmp_path / "out", os.rename, []
     before = {"a.txt": "old", "mine.txt": "mine"} if there else {}

@@ -139,4 +139,6 @@ def test_inputs_with_one_key_are_independent(x32):
     for name, x in jax.jit(run)(key, jax.random.key(3)).items():
         np.testing.assert_array_equal(x, found[name])
     np.testing.assert_array_equal(run(key, key, "a")["a"], found["a"])
-    np.testing.assert_array_equal(run(key, jax.random.fold_in(key, 2), "ac")["c"], found["c"])
+    for i in range(3):  # nor is any that draws with a key that users make
+        other = run(key, jax.random.fold_in(key, i))
+        assert abs(np.corrcoef(*(np.asarray(other[name]).ravel() for name in "bc"))[0, 1]) < 0.05

@@ -263,7 +263,7 @@ def test_what_is_there_is_not_overwritten(short, tmp_path):
     np.testing.assert_array_equal(bs.open_run(out)["v"].values, run["v"].values)
     (tmp_path / "thesis.tex").write_text("years of work")
     for path in (tmp_path, tmp_path / "thesis.tex"):
-        with pytest.raises(ValueError, match="is not a run of brainsim, so it is not overwritten"):
+        with pytest.raises(ValueError, match="exists and is not a run of brainsim; nothing was written"):
             bs.run(cells, **given, out=path, overwrite=True)
         with pytest.raises(ValueError, match="not a run of brainsim"):
             bs.open_run(path)
@@ -317,6 +317,10 @@ def test_nwb(short, tmp_path):
     run.to_nwb(file, overwrite=True)
     with pytest.raises(ValueError, match="name of an NWB file ends in"):
         run.to_nwb(tmp_path / "run.h5")
+    with pytest.raises(ValueError, match="the path of an NWB file must be a path, got 3"):
+        run.to_nwb(3)
+    with pytest.raises(ValueError, match="there is no folder"):
+        run.to_nwb(tmp_path / "nowhere" / "run.nwb")
 
 
 def test_nwb_of_a_network(tmp_path):

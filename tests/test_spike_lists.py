@@ -149,6 +149,15 @@ def test_lists_in_jit_vmap_and_grad(x64):
         lists["E"].numpy()
 
 
+def test_a_list_is_read_outside_of_programs(x64):
+    def total(current):
+        run = bs.simulate(bs.Population(2, bs.LIF()), 20.0, 0.1, current, dict(spikes=bs.Record(True, events=9)))
+        return run.spikes.numpy()[0].sum()
+
+    with pytest.raises(ValueError, match="a list of spikes is read outside of jit, vmap and grad"):
+        jax.jit(total)(500.0)
+
+
 def test_a_full_list_is_never_silent(x64):
     record = dict(spikes=bs.Record(["E", "I"], events=4))
     with pytest.warns(RuntimeWarning) as caught:

@@ -55,6 +55,15 @@ def test_a_state_of_a_larger_population_another_receptor_noise_or_precision_is_r
         bs.simulate(cells(), 1.0, 0.1, state=state)
 
 
+def test_any_number_is_a_time_step(x32):
+    cells = bs.Population(1, bs.LIF())
+    state = bs.initial_state(cells, dt=np.float32(0.1), start=1)
+    assert state.dt == 0.1
+    assert bs.simulate(cells, 0.2, np.float32(0.1), record=dict(v="v"), state=state).state.dt == 0.1
+    with pytest.raises(ValueError, match="dt must be positive"):
+        bs.initial_state(cells, dt=-0.1)
+
+
 def test_a_node_s_state_without_its_time_is_refused():
     state = bs.initial_state(loop(), 0.1).node
     with pytest.raises(ValueError, match=r"must be a Snapshot, .*; got NetworkState"):

@@ -140,8 +140,10 @@ def test_quantities_are_converted():
 )
 def test_errors_say_what_was_given(axes, options, message):
     fn = lambda x, y=2.0: dict(x2=x**2, pair=jnp.stack([x, x]))
+    done = []
     with pytest.raises(ValueError, match=message) as e:
-        bs.sweep(fn, **axes, **options)
+        bs.sweep(fn, **axes, **options, progress=lambda *x: done.append(x))
+    assert sum(points for points, _ in done) == 0  # it is said before the first point is done
     assert "\n" not in str(e.value)
 
 
@@ -163,6 +165,11 @@ def test_parameters_by_path():
     assert changed.receptors["exc"].tau.item() == 2.0 and changed.neuron.tau_w.item() == 30.0
     assert cell.neuron.tau_w.item() == 144.0
     assert changed.neuron.tau_w.dtype == cell.neuron.tau_w.dtype
+
+
+def test_parameters_with_one_name_are_not_confused():
+    with pytest.raises(ValueError, match=r"two parameters of dict are called 'a\.b': rename one of them"):
+        bs.parameters({"a.b": jnp.ones(2), "a": {"b": jnp.zeros(2)}})
 
 
 def test_with_params_under_transformations(x64):

@@ -16,7 +16,9 @@ try:
     from jax.extend.core import Primitive as Primitive
     from jax.interpreters import ad, batching, mlir, partial_eval
 except ImportError as e:  # nothing that is public has reverse mode with rules of one's own for each operand
-    raise ImportError(f"JAX {jax.__version__} is too new for this brainsim ({e}): pip install 'jax<0.13'") from e
+    raise ImportError(
+        f"this brainsim needs JAX 0.10 to 0.12, and this is {jax.__version__} ({e}): pip install 'jax>=0.10,<0.13'"
+    ) from e
 
 Zero = ad.Zero
 is_undefined_primal = ad.is_undefined_primal

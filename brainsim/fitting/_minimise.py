@@ -11,6 +11,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
+from .._typing import number
 from ._objective import Linearised, Objective
 
 
@@ -39,6 +40,8 @@ class GaussNewton:
 
     ```
 
+    **Raises:** `ValueError` for numbers that are negative, or a `tolerance` of 1 or more.
+
     Marquardt (1963), SIAM Journal on Applied Mathematics 11:431, doi:10.1137/0111030; Schraudolph (2002), Neural
     Computation 14:1723, doi:10.1162/08997660260028683.
     """
@@ -46,6 +49,10 @@ class GaussNewton:
     damping: float = 1e-2
     longest: float = 1.0
     tolerance: float = 1e-3
+
+    def __post_init__(self) -> None:
+        for name, domain in (("damping", "[0, inf)"), ("longest", "(0, inf)"), ("tolerance", "[0, 1)")):
+            number(getattr(self, name), f"GaussNewton: {name}", domain=domain)
 
 
 class Best(NamedTuple):
@@ -66,6 +73,7 @@ class Found(NamedTuple):
 class Method(NamedTuple):
     """A way downhill, in steps. Where it is, is a tree of arrays, and nothing else: it can be saved and gone on from.
 
+    - `name`: what it is called, with its settings, as far as they are not in the program.
     - `begin(starts)`: where it is at first.
     - `step(loss, place)`: where it is after a step, and what that found.
     - `over(place, steps)`: whether it has arrived, or has made so many steps.
@@ -73,6 +81,7 @@ class Method(NamedTuple):
     - `program(loss, place)`: a step as the text of the program that XLA gets.
     """
 
+    name: str
     begin: Callable[[Array], Any]
     step: Callable[[Callable, Any], tuple[Any, Found]]
     over: Callable[[Any, int], bool]
@@ -139,7 +148,7 @@ def gauss_newton(objective: Objective, method: GaussNewton) -> Method:
     def best(place: _Descent) -> Best:
         return Best(np.asarray(place.walk.u), np.asarray(place.walk.at.loss), place.walk.at)
 
-    return Method(begin, step, over, best, lambda loss, place: walked.lower(loss, place.walk).as_text())
+    return Method(repr(method), begin, step, over, best, lambda loss, place: walked.lower(loss, place.walk).as_text())
 
 
 class _March(NamedTuple):
@@ -191,4 +200,4 @@ def first_order(objective: Objective, optimizer: optax.GradientTransformation) -
     def best(march: _March) -> Best:
         return Best(np.asarray(march.best), np.asarray(march.loss), None)
 
-    return Method(begin, step, over, best, lambda loss, march: marched.lower(loss, march).as_text())
+    return Method("gradients", begin, step, over, best, lambda loss, march: marched.lower(loss, march).as_text())

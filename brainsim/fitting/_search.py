@@ -62,6 +62,7 @@ class Search:
         searched = [f"{b.name} from {b.lower!r} to {b.upper!r} ({b.scale})" for b in self.space.bounds]
         return {
             "the free parameters are": ", ".join(searched),
+            "the method is": self.method.name,
             "the steps are": f"{self.steps} for each of {len(self.stages)}",
             "values": fingerprint.values(model=self.space.model, loss=self.stages, start=self.starts),
             "program": fingerprint.program(*(self.method.program(loss, place) for loss in self.stages)),

@@ -117,11 +117,15 @@ class _Windowed(AbstractInput):
         return weight * counts.astype(weight.dtype)
 
 
+def _repeated(key: Any, i: Any) -> Any:
+    return jax.random.fold_in(jax.random.fold_in(key, 0x62730000), i)
+
+
 def with_own_keys(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """The inputs by name; random ones that were given one key, with a key each.
 
-    The first of them, by name, keeps it, and the i-th after it has `fold_in(key, i)`: so in any program, whether or not
-    keys are traced in it.
+    The first of them, by name, keeps it, and the i-th after it has `fold_in(fold_in(key, 0x62730000), i)`, which nobody
+    makes by hand: so in any program, whether or not keys are traced in it.
     """
     own = dict(inputs)
     earlier: list[tuple[Any, Any]] = []
@@ -133,9 +137,9 @@ def with_own_keys(inputs: Mapping[str, Any]) -> dict[str, Any]:
         earlier.append(((key.dtype, words.shape), words))
         before = sum((jnp.asarray(x, jnp.int32) if is_traced(x) else int(x) for x in same), start=0)
         if is_traced(before):
-            key = jnp.where(before > 0, jax.random.fold_in(key, before), key)
+            key = jnp.where(before > 0, _repeated(key, before), key)
         elif before:
-            key = jax.random.fold_in(key, before)
+            key = _repeated(key, before)
         own[name] = eqx.tree_at(lambda x: x.key, inputs[name], key)
     return own
 
@@ -150,8 +154,8 @@ class Poisson(AbstractProcess):
 
     - `rate`: Hz, a scalar or one value per neuron.
     - `weight`: of one event, in the unit of the receptor that it is given to.
-    - `key`: `jax.random.key(seed)`. Inputs of a run that are given one key are independent all the same: the i-th after
-      the first, by name, draws as if its key was `jax.random.fold_in(key, i)`.
+    - `key`: `jax.random.key(seed)`. Inputs of a run that are given one key are independent all the same: each but
+      the first, by name, has a key of its own, made of it and of how many had it before.
     - `start`, `stop`: there are events in steps that begin at or after `start` and before `stop`, ms; default always.
     - `gradient`: what the derivative of a count with respect to the rate is. A count is a random integer: by default
       `None`, the derivative is zero. With `"pathwise"` it is that of its mean, dt; so the mean input has its true

@@ -7,6 +7,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from .._durable import replacing
 from .._quantity import shown
 from .._typing import as_path, truth
 from ._limits import FACTOR, FREE
@@ -27,7 +28,7 @@ def write_recording(recording: Recording, path: str | os.PathLike, *, overwrite:
 
     **Returns** the path. The file appears whole or not at all.
 
-    **Raises** `RecordingError`: unknown suffix, the file exists, no such folder.
+    **Raises** `RecordingError`: unknown suffix, the file exists, no such folder; `OSError`, say for a full disk.
 
     ```python
     >>> import tempfile, pathlib, numpy as np
@@ -48,8 +49,7 @@ def write_recording(recording: Recording, path: str | os.PathLike, *, overwrite:
         raise RecordingError(f"{path}: the file exists; nothing was written (overwrite=True replaces it)")
     if not path.parent.is_dir():
         raise RecordingError(f"{path}: there is no folder '{path.parent}'")
-    partial = path.with_name(f".{path.name}.part")
-    try:
+    with replacing(path) as partial:
         if path.suffix == ".npz":
             with open(partial, "wb") as file:
                 np.savez_compressed(file, **_arrays(recording))
@@ -59,9 +59,6 @@ def write_recording(recording: Recording, path: str | os.PathLike, *, overwrite:
         else:
             with open(partial, "w", newline="", encoding="utf-8") as file:
                 _write_csv(recording, file)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

@@ -1,14 +1,13 @@
 """A run as a file of Neurodata Without Borders (pynwb, an optional dependency)."""
 
 import datetime
-import os
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._durable import sync
+from .._durable import replacing
 from ..observables import spike_times
 from ._layout import Table
 
@@ -28,6 +27,8 @@ def write(run: "Run", path: Path, overwrite: bool) -> Path:
         raise ValueError(f"{path}: the name of an NWB file ends in .nwb")
     if path.exists() and not overwrite:
         raise ValueError(f"{path}: the file exists; nothing was written (overwrite=True replaces it)")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path}: there is no folder '{path.parent}'")
     start = datetime.datetime.now(datetime.UTC)
     make: Any = NWBFile  # pynwb's classes do not tell type checkers what they take
     file = make(f"A simulation of {run.duration:g} ms by brainsim", str(uuid.uuid4()), start)
@@ -36,16 +37,10 @@ def write(run: "Run", path: Path, overwrite: bool) -> Path:
             _add_units(file, run, table)
         else:
             _add_trace(file, run, table)
-    partial = path.with_name(f".{path.stem}.part.nwb")
-    try:
+    with replacing(path) as partial:
         opened: Any = NWBHDF5IO(path=str(partial), mode="w")
         with opened as io:
             io.write(file)
-        sync(partial)
-        os.replace(partial, path)
-        sync(path.absolute().parent)
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

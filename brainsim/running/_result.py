@@ -10,6 +10,7 @@ import numpy as np
 from .._record import Snapshot
 from .._spikes import Spikes
 from .._text import choices
+from .._typing import as_path, truth
 from ._layout import Table
 from ._store import AbstractStore
 
@@ -102,7 +103,7 @@ class Run:
         - `path`: ends in `.nwb`.
         - `overwrite`: replace a file that exists.
 
-        **Raises:** `ValueError` if the file exists, or without pynwb.
+        **Raises:** `ValueError` if the file exists, without its folder or without pynwb; `OSError` for a full disk.
 
         ```python
         >>> import brainsim as bs, tempfile, pathlib
@@ -115,7 +116,7 @@ class Run:
         """
         from ._nwb import write
 
-        return write(self, Path(path), overwrite)
+        return write(self, as_path(path, "the path of an NWB file"), truth(overwrite, "overwrite"))
 
     def _tables(self, name: str) -> list[Table]:
         found = [table for table in self.tables if table.record == name]

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from .._clock import label
-from .._durable import Lock, reported
+from .._durable import Lock, is_free, reported
 from .._dynamics import AbstractNode
 from .._leaves import restore
 from .._record import Record, Result, Snapshot
@@ -78,7 +78,7 @@ class Sink:
         self.lock: Lock | None = None
         if path is None:
             return
-        continued = resume and path.exists()
+        continued = resume and not is_free(path)
         if not continued:
             check_free("run", path, overwrite)
         for name in job.records:
