@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ._compat import is_traced
-from ._flow import Origin, origins
+from ._flow import Origin, numbers_in, origins
 from ._network import Network, NetworkState
 from ._population import Flow, Population
 from ._projection import Projection
@@ -85,6 +85,18 @@ def independent(population: Population) -> bool:
 @ft.lru_cache(maxsize=256)
 def _independent(shapes: tuple[Any, ...], tree: Any, n: int) -> bool:
     size = max(n, 2)  # where there is one neuron, an operation that mixes neurons may have nothing to do
+    closed = _program(shapes, tree, n, size)
+    inputs = [Origin.of(i, x.aval.ndim) for i, x in enumerate(closed.jaxpr.invars)]
+    if any(x.across or x.placed for x in origins(closed.jaxpr, inputs)):
+        return False
+    try:  # an equation may also read how many neurons there are
+        return numbers_in(closed) == numbers_in(_program(shapes, tree, n, size + 1))
+    except (TypeError, ValueError):
+        return False
+
+
+def _program(shapes: tuple[Any, ...], tree: Any, n: int, size: int) -> Any:
+    """The equations of a population, as if it had `size` neurons instead of n."""
     longer = lambda x: jax.ShapeDtypeStruct((size,), x.dtype) if x.shape == (n,) else x
     arrays = [longer(x) for x in shapes if isinstance(x, jax.ShapeDtypeStruct)]
 
@@ -101,9 +113,7 @@ def _independent(shapes: tuple[Any, ...], tree: Any, n: int) -> bool:
     y = jax.eval_shape(lambda arrays: cells(arrays)._rest(), arrays)
     dtype = jax.tree.leaves(y)[0].dtype
     shape = jax.ShapeDtypeStruct
-    closed = jax.make_jaxpr(equations)(arrays, y, shape((), dtype), shape((size,), dtype), shape((size,), bool))
-    inputs = [Origin.of(i, x.aval.ndim) for i, x in enumerate(closed.jaxpr.invars)]
-    return not any(x.across or x.placed for x in origins(closed.jaxpr, inputs))
+    return jax.make_jaxpr(equations)(arrays, y, shape((), dtype), shape((size,), dtype), shape((size,), bool))
 
 
 def _value(x: Any, n: int) -> Any:

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped, UInt32
 
 from ._compat import in_double, is_traced
+from ._quantity import numbers
 from ._shapes import arrays_of, filled, remembered
 
 LAST = 2**32 - 2  # the highest number of a step: there is room for the next one
@@ -108,8 +109,23 @@ class Moment(NamedTuple):
 
 
 def input_at(f: Callable[[Any], Any], t: Any) -> Any:
-    """The value of a function of time; at a `Moment`, computed in double precision."""
-    return t.of(f) if isinstance(t, Moment) else f(t)
+    """The value of a function of time; at a `Moment`, computed in double precision.
+
+    **Raises:** `ValueError` for a quantity, and for a function that has to know the time, as `if t > 5` has.
+    """
+    return t.of(lambda t: _told(f, t)) if isinstance(t, Moment) else _told(f, t)
+
+
+def _told(f: Callable[[Any], Any], t: Any) -> Any:
+    try:
+        value = f(t)
+    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+        raise ValueError("a function of time is traced: write jnp.where(t > 5, 1.0, 0.0) in place of `if t > 5`, and "
+                         "jnp.sin(t) in place of math.sin(t) or np.sin(t)") from error  # fmt: skip
+    try:
+        return numbers(value)
+    except ValueError as error:
+        raise ValueError(f"a function of time {error}") from None
 
 
 def flow_at(f: Callable[..., Any], t: Any, *args: Any) -> Any:

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import diffrax
+import jax
+import numpy as np
 from jaxtyping import Array
 
 from ._dynamics import AbstractNeuron, AbstractNode
@@ -16,9 +18,16 @@ from ._typing import check_key, whole_number
 def check_node(node: Any, verb: str) -> None:
     """**Raises:** `ValueError` unless `node` is one that can be run."""
     if isinstance(node, AbstractNode):
+        if not jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
+            _check_single(node, verb)
         return
     hint = f"; wrap the neuron in Population(1, {type(node).__name__}(...))" if isinstance(node, AbstractNeuron) else ""
     raise ValueError(f"{verb} takes a Population or a Network, got {shown(node)}{hint}")
+
+
+def _check_single(node: AbstractNode, verb: str) -> None:
+    if any(isinstance(x, jax.Array) and x.dtype == np.float64 for x in jax.tree.leaves(node)):
+        raise ValueError(f"{verb}: the model was made with jax_enable_x64, which is off now; make it anew")
 
 
 def check_solvers(solver: Any) -> None:

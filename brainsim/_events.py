@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ._alike import independent
+from ._clock import input_at
 from ._domain import POSITIVE
 from ._doors import check_solver
 from ._dynamics import AbstractNeuron
@@ -152,7 +153,8 @@ def _run(
     def advance(i: Array, parts: Any, now: Now) -> Now:
         """One neuron does not wait for another: none has anything to do with the others."""
         neuron, receptors, times, weights, steady = parts
-        own = (lambda t: jnp.broadcast_to(jnp.asarray(current(t)), (n,))[i][None]) if callable(current) else steady
+        every = lambda t: jnp.broadcast_to(jnp.asarray(input_at(current, t)), (n,))  # pyright: ignore
+        own = (lambda t: every(t)[i][None]) if callable(current) else steady
         return Unit(Population(1, neuron, receptors), own, times, weights, diverges).passage(now, end, flow)
 
     def body(now: Now, _: None) -> tuple[Now, None]:

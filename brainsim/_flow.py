@@ -4,13 +4,14 @@ Read off the program that computes the flow, not sampled, so it holds for traced
 to keep units apart, or to be linear, if it is on a list of those known to; every other one may do anything.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from ._compat import is_literal
+from ._compat import is_literal, is_traced
 from ._typing import State
 
 _NONE: frozenset[int] = frozenset()
@@ -155,13 +156,30 @@ def _slopes(eqn: Any, given: list[Origin], out: Any, state: int) -> tuple[frozen
     return varied, any(x.uneven for x in flowing) or any(x.placed for x in factors)
 
 
+def numbers_in(closed: Any) -> list[Any]:
+    """The constants and exponents of a program, in the order of its operations."""
+    found = [np.asarray(x).tolist() for x in closed.consts if not is_traced(x) and np.ndim(x) == 0]
+    for jaxpr in _all_jaxprs(closed.jaxpr):
+        for eqn in jaxpr.eqns:
+            found += [np.asarray(x.val).tolist() for x in eqn.invars if is_literal(x)]
+            found += [eqn.params["y"]] if eqn.primitive.name == "integer_pow" else []
+    return found
+
+
+def _all_jaxprs(jaxpr: Any) -> Iterator[Any]:
+    """A jaxpr, and those of its calls, loops and branches."""
+    yield jaxpr
+    for eqn in jaxpr.eqns:
+        for value in eqn.params.values():
+            for x in value if isinstance(value, list | tuple) else [value]:
+                inner = getattr(x, "jaxpr", x)
+                if hasattr(inner, "eqns"):
+                    yield from _all_jaxprs(inner)
+
+
 def _has_slopes(jaxpr: Any) -> bool:
     """Whether there is a forward mode of all that a jaxpr does."""
-    inner = [getattr(x, "jaxpr", x) for eqn in jaxpr.eqns for value in eqn.params.values()
-             for x in (value if isinstance(value, list | tuple) else [value])]  # fmt: skip
-    return not any(eqn.primitive.name in _WITHOUT_SLOPES for eqn in jaxpr.eqns) and all(
-        _has_slopes(x) for x in inner if hasattr(x, "eqns")
-    )
+    return not any(eqn.primitive.name in _WITHOUT_SLOPES for inner in _all_jaxprs(jaxpr) for eqn in inner.eqns)
 
 
 def _flows(x: Origin, state: int) -> bool:

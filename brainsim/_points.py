@@ -112,7 +112,7 @@ def _named(output: Any) -> dict[str, Array]:
     named = output if isinstance(output, Mapping) else {"result": output}
     try:
         return {str(name): jnp.asarray(x) for name, x in named.items()}
-    except TypeError:
+    except (TypeError, ValueError):
         raise ValueError(f"the function must return an array or a dict of arrays, got {output!r}") from None
 
 

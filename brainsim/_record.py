@@ -25,6 +25,8 @@ def _index(index: Any) -> tuple[int, ...] | tuple[bool, ...] | slice | None:
         return None
     if isinstance(index, slice):
         whole = lambda x: x if x is None else whole_number(x, "index of a record: an end of the slice")
+        if index.step is not None and whole(index.step) == 0:
+            raise ValueError(f"index of a record must not have a step of 0, got {index}")
         return slice(whole(index.start), whole(index.stop), whole(index.step))
     try:
         given = np.asarray(numbers(index))
@@ -115,6 +117,8 @@ class Record(eqx.Module):
 
     def check_index(self, name: str, n: int) -> None:
         """**Raises:** `ValueError` if `index` does not fit `n` neurons."""
+        if isinstance(self.index, slice) and n and not range(n)[self.index]:
+            raise ValueError(f"{name}: {self.index} names none of the {n} neurons")
         if not isinstance(self.index, tuple):
             return
         if self.is_mask and len(self.index) != n:

@@ -1,5 +1,6 @@
 """A float32 holds no time for long: steps are counted, and after a year functions of time are as exact as at once."""
 
+import math
 from fractions import Fraction
 
 import diffrax
@@ -112,6 +113,13 @@ def test_a_function_that_mixes_precisions_is_told_so(x32):
     assert "\n" not in str(e.value)
     run(lambda t: jax.lax.cond(t < 5, lambda: jnp.zeros(3, on.dtype), lambda: on))
     run(lambda t: jnp.where(t < 5, jnp.zeros(3), on))
+
+
+@pytest.mark.parametrize("f", [lambda t: 100.0 if t > 5 else 0.0, lambda t: math.sin(t), lambda t: np.sin(t)])
+def test_a_function_that_has_to_know_the_time_is_told_what_to_write(f, precision):
+    with pytest.raises(ValueError, match=r"a function of time is traced: write jnp.where.*jnp.sin\(t\)") as e:
+        bs.simulate(bs.Population(1, bs.LIF()), 0.2, 0.1, f)
+    assert "\n" not in str(e.value)
 
 
 def test_functions_of_time_over_devices(x32):

@@ -349,6 +349,14 @@ def test_figures():
         assert file.getvalue().startswith(b"\x89PNG")
 
 
+def test_bounds_are_values_that_the_parameter_may_have():
+    data = bs.io.Recording(dt=0.1, stimulus=np.zeros(20), voltage=np.zeros(20))
+    for bounds in ((-50.0, -5.0), (-5.0, 5.0)):
+        with pytest.raises(ValueError, match=r"the bounds of tau \(ms\) are -50? and -?5, but it must be positive"):
+            bs.fit(bs.LIF(), data, free=dict(tau=bounds), progress=False)
+    bs.fit(bs.LIF(), data, free=dict(tau=(0.0, 5.0)), starts=1, steps=1, progress=False)  # 0 is never reached
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

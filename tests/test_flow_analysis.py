@@ -276,6 +276,15 @@ def test_exponential_euler_takes_the_own_slopes_of_coupled_units(x64):
     assert errors[0] / errors[1] == pytest.approx(2, abs=0.2)
 
 
+@pytest.mark.parametrize("share", [lambda v: v / v.size, lambda v: v * jnp.float32(1 / len(v)), lambda v: v**v.size])
+def test_equations_that_read_how_many_neurons_there_are_are_not_independent(share, x32):
+    """Two populations of two are stepped as one of four, exact events neuron by neuron."""
+    cells = bs.Population(2, free(share, 2))
+    assert not independent(cells)
+    with pytest.raises(ValueError, match="simulate runs others"):
+        bs.simulate_events(cells, 1.0, max_spikes=1)
+
+
 def test_a_derivative_of_one_s_own_is_none_to_rely_on(x64):
     """What `custom_jvp` says may be anything, so such a flow has no exact solution; of `custom_vjp` there is none."""
     damped, clipped = jax.custom_jvp(lambda x: x), jax.custom_vjp(lambda x: x)

@@ -109,6 +109,8 @@ RECORDS = {
     "mask of nobody": (dict(what="v", index=[False] * 3), "index of a record names no neuron"),
     "matrix": (dict(what="v", index=[[0, 1]]), "index of a record must be whole numbers"),
     "slice": (dict(what="v", index=slice(0.5, 2)), "end of the slice must be a whole number, got 0.5"),
+    "slice of nobody": (dict(what="v", index=slice(3, 6)), r"'x': slice\(3, 6, None\) names none of the 3 neurons"),
+    "slice without end": (dict(what="v", index=slice(0, 3, 0)), "index of a record must not have a step of 0"),
     "short mask": (dict(what="v", index=[True, False]), "record 'x': the mask has 2 values for 3 neurons"),
     "short mask of spikes": (dict(what=True, index=[True, False]), "record 'x': the mask has 2 values for 3 neurons"),
     "outside": (dict(what="v", index=[-4]), "record 'x': neuron -4 is out of range for 3 neurons"),

@@ -115,6 +115,13 @@ def test_the_table_of_recordings_comes_first(tmp_path):
     assert [stimulus_of(path, f"v{k}") for k in (1, 2, 3, 4)] == [2, None, 1, 4]  # the last is in no row
 
 
+def test_a_bias_current_is_not_passed_over_in_silence(tmp_path):
+    responses = [("v1", "A", dict(bias_current=5e-11)), ("v2", "A", dict(bias_current=np.nan)), ("v3", "A", {})]
+    path = written(tmp_path / "a.nwb", responses=responses, stimuli=[])
+    said = [read_recording(path, sweep=k).source for k in range(3)]
+    assert ["beside a bias current of 50 pA" in x for x in said] == [True, False, False]
+
+
 def test_a_row_may_be_a_part_of_a_series(tmp_path):
     part = lambda k: dict(start_index=5 * k, index_count=5)
     parts = lambda k: {f"{what}_{x}": n for what in ("response", "stimulus") for x, n in part(k).items()}

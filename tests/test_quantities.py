@@ -209,6 +209,18 @@ def test_refused(door, q):
     assert "\n" not in str(e.value)
 
 
+@pytest.mark.parametrize("q", [Astropy(0.4, "nA"), Pint(0.4, "nA"), Brian(0.4, "nA")])
+def test_a_function_of_time_has_no_unit(q):
+    cells = bs.Population(1, bs.LIF())
+    for run in (
+        lambda: bs.simulate(cells, 0.2, 0.1, inputs=lambda t: q),
+        lambda: bs.simulate_events(cells, 1.0, lambda t: q, max_spikes=1),
+    ):
+        with pytest.raises(ValueError, match="a function of time must be a (plain )?number") as e:
+            run()
+        assert "\n" not in str(e.value)
+
+
 @pytest.mark.parametrize("door", [*CONVERTED, *REFUSED])
 def test_unknown_arrays_are_refused(door):
     """An array of a type that is not known may have a unit, as those of Brian2 do."""

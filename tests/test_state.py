@@ -55,6 +55,14 @@ def test_a_state_of_a_larger_population_another_receptor_noise_or_precision_is_r
         bs.simulate(cells(), 1.0, 0.1, state=state)
 
 
+def test_a_model_in_double_precision_is_not_run_in_single(x32):
+    with jax.enable_x64(True):
+        cells = bs.Population(1, bs.LIF())
+    with pytest.raises(ValueError, match="simulate: the model was made with jax_enable_x64, which is off now") as e:
+        bs.simulate(cells, 0.2, 0.1)
+    assert "\n" not in str(e.value)
+
+
 def test_any_number_is_a_time_step(x32):
     cells = bs.Population(1, bs.LIF())
     state = bs.initial_state(cells, dt=np.float32(0.1), start=1)

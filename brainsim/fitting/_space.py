@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._domain import ANY
+from .._domain import ANY, Interval
 from .._parameters import Leaf, find, leaves
 from .._typing import number
 
@@ -56,6 +56,9 @@ class Bound(NamedTuple):
             raise ValueError(f"the bounds of {leaf} must be finite, got {lower:g} and {upper:g}")
         if lower >= upper:
             raise ValueError(f"the bounds of {leaf} are empty: the lower, {lower:g}, is not below the upper, {upper:g}")
+        domain = Interval.parse(leaf.domain)
+        if lower < domain.low or upper > domain.high:
+            raise ValueError(f"the bounds of {leaf} are {lower:g} and {upper:g}, but it must be {domain}")
         scale = given[2] if len(given) == 3 else "log" if lower > 0 and upper / lower >= 20 else "linear"
         if scale not in ("log", "linear"):
             raise ValueError(wrong)

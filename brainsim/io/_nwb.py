@@ -45,6 +45,7 @@ def _recording(path: Path, nwb, sweep, unit, stimulus, duration) -> Recording:
         one = choose_sweep(path, found, sweep)
         given = choose_stimulus(path, one, stimulus)
         source += f", {one.response.series.name}" + (", without a stimulus" if given is None else "")
+        source += _bias(one.response.series)
         voltage, clock = _trace(path, one.response, VOLTAGE)
         parts["voltage"] = voltage[0]
         if given is not None:
@@ -71,6 +72,12 @@ def _recording(path: Path, nwb, sweep, unit, stimulus, duration) -> Recording:
         return Recording(dt=clock.dt, t0=clock.t0, spike_times=spikes, source=source, duration=duration, **parts)  # pyright: ignore
     except RecordingError as error:
         raise RecordingError(f"{path}: {error}") from None
+
+
+def _bias(series: Any) -> str:
+    """A steady current that is no part of the stimulus."""
+    bias = float(series.bias_current or 0.0)
+    return f", beside a bias current of {1e12 * bias:g} pA" if bias and np.isfinite(bias) else ""
 
 
 def _choose_stimulus(path: Path, nwb, asked: str | None):
