@@ -59,7 +59,9 @@ def test_one_line_for_an_untested_jax(monkeypatch):
 
 
 def test_without_primitives_there_is_one_line(again):
-    with pytest.raises(ImportError, match=r"^JAX .* is too new for this brainsim .*: pip install 'jax<0.13'$"):
+    with pytest.raises(
+        ImportError, match=r"^this brainsim needs JAX 0\.10 to 0\.12, and this is .*: pip install 'jax>=0\.10,<0\.13'$"
+    ):
         again("_primitives", "jax.interpreters.mlir")
 
 
