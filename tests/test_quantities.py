@@ -216,7 +216,7 @@ def test_a_function_of_time_has_no_unit(q):
         lambda: bs.simulate(cells, 0.2, 0.1, inputs=lambda t: q),
         lambda: bs.simulate_events(cells, 1.0, lambda t: q, max_spikes=1),
     ):
-        with pytest.raises(ValueError, match="a function of time must be a (plain )?number") as e:
+        with pytest.raises(ValueError, match=r"a function of time must be a (plain )?number") as e:
             run()
         assert "\n" not in str(e.value)
 
