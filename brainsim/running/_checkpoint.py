@@ -24,17 +24,17 @@ class Progress(NamedTuple):
 
     - `steps`, `of`: steps done, and how many there shall be.
     - `rows`: of each table by then.
-    - `sizes`: of each column, how many bytes its complete blocks have.
+    - `sums`: of each column, over its complete blocks, see `summand`.
     """
 
     steps: int
     of: int
     rows: dict[str, int]
-    sizes: dict[str, int]
+    sums: dict[str, int]
 
     @property
     def valid(self) -> bool:
-        counts = [self.steps, self.of, *self.rows.values(), *self.sizes.values()]
+        counts = [self.steps, self.of, *self.rows.values(), *self.sums.values()]
         return all(type(n) is int and 0 <= n < 2**62 for n in counts) and self.steps <= self.of
 
 

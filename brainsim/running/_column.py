@@ -93,8 +93,8 @@ class Column(NamedTuple):
             at += len(part)
         return out
 
-    def check(self, rows: int, size: int) -> None:
-        """`ValueError` unless the files of the first `rows` rows are there, and the complete ones have `size` bytes."""
+    def check(self, rows: int, total: int) -> None:
+        """`ValueError` unless the files of the first `rows` rows are there, and the complete ones add up to `total`."""
         complete, found = rows // self.length, 0
         for i in range(self.count(rows)):
             try:
@@ -103,13 +103,22 @@ class Column(NamedTuple):
                 raise ValueError(self._damaged(i, True)) from None
             if not stat.S_ISREG(at.st_mode) or not at.st_size or not (self.compressed or at.st_size == self.nbytes + 4):
                 raise ValueError(self._damaged(i))
-            found += at.st_size * (i < complete)
-        if found != (size if self.nbytes else 0):  # not all that there was: which one?
+            found += summand(i, self._end(i), at.st_size) if i < complete else 0
+        if found % 2**61 != (total if self.nbytes else 0):  # not all that there was: which one?
             for i in range(complete):
                 self.block(i)
             raise ValueError(f"{self.folder}: its files are not those that were written")
         if rows % self.length and self.nbytes:  # the one that may have been written when the run ended
             self.block(complete)
+
+    def _end(self, i: int) -> bytes:
+        """The checksum at the end of a block."""
+        try:
+            with open(self.file(i), "rb") as file:
+                file.seek(-4, os.SEEK_END)
+                return file.read(4)
+        except OSError:
+            raise ValueError(self._damaged(i)) from None
 
     def drop(self, rows: int) -> None:
         """Removes files of later rows, and what an interrupted write left."""
@@ -118,6 +127,11 @@ class Column(NamedTuple):
             found = _BLOCK.fullmatch(name)
             if found and int(found[1]) >= self.count(rows):
                 remove(self.folder / name)
+
+
+def summand(i: int, data: bytes, size: int | None = None) -> int:
+    """What block i adds to a sum that tells contents, sizes and places apart; `data` may be the end of it alone."""
+    return (i + 1) * (int.from_bytes(data[-4:], "little") + (len(data) if size is None else size))
 
 
 def lazy(column: Column, rows: int) -> Any:

@@ -39,7 +39,7 @@ def open_store(path: Path) -> Opened:
     except (KeyError, TypeError, ValueError, AttributeError):
         raise ValueError(f"{path}: not a run of brainsim (what it says about itself makes no sense)") from None
     store = DiskStore(path, tables, lengths)
-    store.check(progress.rows, progress.sizes)
+    store.check(progress.rows, progress.sums)
     if identity(path) != before:
         raise ValueError(f"{path}: was replaced while it was opened")
     return Opened(tables, dt, start, progress, state, store)
@@ -50,7 +50,7 @@ def _check(tables: list[Table], dt: float, start: float, lengths: dict[str, int]
     columns = {f"{table.path}/{name}" for table in tables for name in table.dims}
     if len(set(paths)) < len(paths) or {*lengths} != {*paths} or {*progress.rows} != {*paths}:
         raise ValueError("tables")
-    if {*progress.sizes} != columns:
+    if {*progress.sums} != columns:
         raise ValueError("columns")
     if not (math.isfinite(dt) and dt > 0 and 0 <= start and start / dt + progress.of < 2**32):
         raise ValueError("clock")

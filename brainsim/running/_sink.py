@@ -109,7 +109,7 @@ class Sink:
         self.tables, self.done = opened.tables, progress.steps
         self.store = opened.store
         with reported(path, AGAIN):
-            opened.store.resume(self.tables, progress.rows, progress.sizes)
+            opened.store.resume(self.tables, progress.rows, progress.sums)
             self._save(path, opened.store)  # with the number of steps that it shall have now
 
     def add(self, result: Result, length: int) -> None:
@@ -130,7 +130,7 @@ class Sink:
         return f"{self.done * self.job.dt:g} ms of {self.job.steps * self.job.dt:g} ms are there, and {AGAIN}"
 
     def _save(self, path: Path, store: DiskStore) -> None:
-        save(path, Progress(self.done, self.job.steps, store.rows(self.tables or []), dict(store.sizes)), self.state)
+        save(path, Progress(self.done, self.job.steps, store.rows(self.tables or []), dict(store.sums)), self.state)
 
     def _value(self, table: Table, result: Result) -> Any:
         return parts(self.job.records[table.record], result[table.record])[table.part]
@@ -154,7 +154,7 @@ class Sink:
         def contents(folder: Path) -> None:
             fill(folder, headers)
             store = DiskStore(folder, tables, lengths)
-            save(folder, Progress(0, self.job.steps, store.rows(tables), store.sizes), self.state)
+            save(folder, Progress(0, self.job.steps, store.rows(tables), store.sums), self.state)
 
         self.lock = create("run", path, about, contents, self.overwrite)
         store = DiskStore(path, tables, lengths)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from .._durable import is_folder, make, write
-from ._column import MOST, Column, lazy
+from ._column import MOST, Column, lazy, summand
 from ._layout import Table
 
 if TYPE_CHECKING:
@@ -79,17 +79,17 @@ class DiskStore(AbstractStore):
         self._columns = {t.path: columns_of(folder, t, lengths[t.path]) for t in tables}
         self._rows: dict[str, int] = {path: 0 for path in self._columns}
         self._tails: dict[tuple[str, str], np.ndarray] = {}  # rows of the block that is not complete
-        self.sizes = {f"{path}/{name}": 0 for path, names in self._columns.items() for name in names}
+        self.sums = {f"{path}/{name}": 0 for path, names in self._columns.items() for name in names}
         self._headers: dict[str, bytes] = {}
 
-    def check(self, rows: Mapping[str, int], sizes: Mapping[str, int]) -> None:
+    def check(self, rows: Mapping[str, int], sums: Mapping[str, int]) -> None:
         """`ValueError` unless what a checkpoint speaks of is there."""
         for path, names in self._columns.items():
             for name, column in names.items():
                 for folder in (column.folder, *column.folder.parents[: len(path.split("/")) + 1]):
                     if not is_folder(folder):
                         raise ValueError(f"{folder}: is not a folder of the run" + " (a link)" * folder.is_symlink())
-                column.check(rows[path], sizes[f"{path}/{name}"])
+                column.check(rows[path], sums[f"{path}/{name}"])
 
     def begin(self, headers: Mapping[str, bytes]) -> None:
         """Gets ready for the next rows; `headers` are those of `hierarchy`."""
@@ -99,10 +99,10 @@ class DiskStore(AbstractStore):
                 first = self._rows[path] // column.length * column.length
                 self._tails[path, name] = column.rows(range(first, self._rows[path]))
 
-    def resume(self, tables: list[Table], rows: Mapping[str, int], sizes: Mapping[str, int]) -> None:
+    def resume(self, tables: list[Table], rows: Mapping[str, int], sums: Mapping[str, int]) -> None:
         """Goes on after the last checkpoint: what was written after it is dropped."""
-        self.check(rows, sizes)
-        self._rows, self.sizes = dict(rows), dict(sizes)
+        self.check(rows, sums)
+        self._rows, self.sums = dict(rows), dict(sums)
         self.begin(hierarchy(tables, self._columns))
         for path, names in self._columns.items():
             for column in names.values():
@@ -128,7 +128,8 @@ class DiskStore(AbstractStore):
             values = np.concatenate([tail, values.astype(column.dtype, copy=False)])
             complete = len(values) // column.length
             for i, (path, data) in enumerate(column.files(rows - len(tail), values)):
-                self.sizes[key] += len(data) * (i < complete)
+                if i < complete:
+                    self.sums[key] = (self.sums[key] + summand(rows // column.length + i, data)) % 2**61
                 yield path, data
             yield self._header(column, rows - len(tail) + len(values))
             self._tails[table.path, name] = values[complete * column.length :].copy()
