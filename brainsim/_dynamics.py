@@ -16,13 +16,14 @@ from typing import Any, NamedTuple, TypeVar
 import equinox as eqx
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
+from ._module import Module
 from ._quantity import shown
 from ._typing import Param, State
 
 S = TypeVar("S")
 
 
-class AbstractDynamics(eqx.Module):
+class AbstractDynamics(Module):
     """The flow dy/dt = f(t, y, args) of one unit, written elementwise so that it serves n units at once."""
 
     @abstractmethod
@@ -75,7 +76,7 @@ class AbstractReceptor(AbstractDynamics):
         """The receptor's state and the membrane potential after the arrival of `events` (sums of weights)."""
 
 
-class AbstractConnectivity(eqx.Module):
+class AbstractConnectivity(Module):
     """A linear, stateless map from the spikes of `n_pre` neurons to the events at `n_post` neurons."""
 
     n_pre: eqx.AbstractVar[int]
@@ -108,7 +109,7 @@ class Past(NamedTuple):
     relevant: Bool[Array, "rows n"] | None = None
 
 
-class AbstractDelayed(eqx.Module):
+class AbstractDelayed(Module):
     """A linear, stateless map from past spikes to events, whose synapses differ in delay."""
 
     n_pre: eqx.AbstractVar[int]
@@ -131,7 +132,7 @@ class AbstractDelayed(eqx.Module):
         """The map as one matrix for each delay of 1, 2, ... steps of `dt` ms; every layout is tested against it."""
 
 
-class AbstractRule(eqx.Module):
+class AbstractRule(Module):
     """A wiring rule: what a `Projection` draws its connectivity from when a `Network` is built."""
 
     @abstractmethod
@@ -139,7 +140,7 @@ class AbstractRule(eqx.Module):
         """The connectivity drawn with `key`. `same` says that both ends are one population (autapses are possible)."""
 
 
-class AbstractNode(eqx.Module):
+class AbstractNode(Module):
     """What `simulate` runs: a population, a network, a trained layer; anything with a state and a step."""
 
     @property

@@ -8,6 +8,7 @@ import numpy as np
 
 from ._domain import ANY, POSITIVE
 from ._dynamics import AbstractConnectivity, AbstractDelayed, AbstractRule
+from ._module import Module
 from ._quantity import shown
 from ._typing import number, whole
 from .synapses import DelayedRegenerated
@@ -37,7 +38,7 @@ class Fused(eqx.Module):
     first: int = eqx.field(static=True)
 
 
-class Projection(eqx.Module):
+class Projection(Module):
     """Spikes of population `pre` arrive at `post`, written `"population.receptor"`, after `delay` ms.
 
     **Arguments:**

@@ -13,6 +13,7 @@ from . import ops
 from ._clock import times
 from ._compat import is_traced
 from ._dynamics import AbstractNode
+from ._module import Module
 from ._quantity import numbers, shown
 from ._spikes import Spikes
 from ._text import choices
@@ -56,7 +57,7 @@ def _dtype(dtype: Any) -> Any:
         raise ValueError(f"dtype of a record must be one of NumPy's or JAX's, got {shown(dtype)}") from None
 
 
-class Record(eqx.Module):
+class Record(Module):
     """What to record, how often, of whom. A bare string, list or function in `record=` stands for `Record(it)`.
 
     **Arguments:**

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from . import _compat
+from ._module import Module
 from ._typing import Param, param
 
 
@@ -26,7 +27,7 @@ _spike = _compat.define_primitive(
 )
 
 
-class AbstractSurrogate(eqx.Module):
+class AbstractSurrogate(Module):
     """`surrogate(x)` is 1 where x >= 0 and 0 elsewhere; its derivative is taken to be `surrogate.derivative(x)`."""
 
     beta: eqx.AbstractVar[Param]

@@ -6,6 +6,7 @@ For each argument of each class in turn, beside others that are right, everythin
 import inspect
 import math
 
+import equinox as eqx
 import jax
 import numpy as np
 import pytest
@@ -123,6 +124,18 @@ def test_one_line(made):
             fits = (made, argument) in LATER or (argument in TEXT and what == "text")
             fits |= (callable(value) and callable(RIGHT[made].get(argument))) or (argument, what) in FITS
             assert said or fits or what not in NEVER, (argument, what)
+
+
+PARTS = [made for made in RIGHT if isinstance(made, type) and issubclass(made, eqx.Module)]
+
+
+@pytest.mark.parametrize("made", PARTS, ids=lambda made: made.__name__)
+def test_a_name_that_is_nearly_right(made):
+    for name in arguments(made):
+        with pytest.raises(
+            TypeError, match=rf"{made.__name__} takes no '{name}x'; did you mean '{name}'\? available: "
+        ):
+            made(**{**RIGHT[made], f"{name}x": 1.0})
 
 
 # A class is a function, too: what it draws is looked at when it draws. Neurons differ in their number of times.

@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parent.parent / "brainsim"
 # From the top down; names on one line are peers, which may not import each other. Inside a package anything goes.
 LAYERS = [
     ["_text", "_durable", "_packed"],
-    ["_compat", "_quantity", "_output", "_progress", "_shapes", "_version", "plotting"],
+    ["_compat", "_module", "_quantity", "_output", "_progress", "_shapes", "_version", "plotting"],
     ["_domain", "_carried", "_leaves"],
     ["_typing"],
     ["_clock"],

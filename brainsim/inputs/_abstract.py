@@ -2,11 +2,12 @@
 
 from abc import abstractmethod
 
-import equinox as eqx
 from jaxtyping import Array, Float, UInt32
 
+from .._module import Module
 
-class AbstractInput(eqx.Module):
+
+class AbstractInput(Module):
     """An input with one value per step, constant over the step."""
 
     @abstractmethod

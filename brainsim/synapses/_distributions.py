@@ -8,10 +8,11 @@ import numpy as np
 
 from .._compat import is_traced
 from .._domain import ANY, below
+from .._module import Module
 from .._typing import Param, number, param
 
 
-class AbstractDistribution(eqx.Module):
+class AbstractDistribution(Module):
     """A function of a NumPy generator and a number of synapses that draws a value for each."""
 
     @abstractmethod

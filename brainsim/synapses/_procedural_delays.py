@@ -13,13 +13,14 @@ from jaxtyping import Array, Float, UInt32
 from .. import ops
 from .._compat import as_jax, is_traced
 from .._domain import POSITIVE
+from .._module import Module
 from .._typing import number, whole
 from ._delays import delays_of, in_ms
 from ._distributions import Normal, Uniform
 from ._procedural import Regenerated
 
 
-class DelayedRegenerated(eqx.Module):
+class DelayedRegenerated(Module):
     r"""Procedural connectivity with a delay for each synapse; what a `Projection` with such a `delay` builds.
 
     $$\text{events}_j(t) = \sum_i \sum_{s \in \text{row } i,\ \text{target}_s = j} w_s\,
