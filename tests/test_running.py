@@ -161,16 +161,6 @@ def test_sigkill_is_resumed_with_the_same_bits(whole, tmp_path):
     assert_same(bs.run(model(), **settings(), out=out, chunk=5.0, resume=True), whole)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_many_sigkills(whole, tmp_path):
-    rng, out, kills = np.random.default_rng(), tmp_path / "run", 0
-    while killed(out, rng.uniform(0.0, 0.15), tmp_path):
-        kills += 1
-    assert kills > 2
-    assert_same(bs.run(model(), **settings(), out=out, resume=True), whole)
-
-
 @pytest.fixture
 def interruptible():
     """Ctrl-C as in a terminal: a test run in the background is started with it ignored."""
