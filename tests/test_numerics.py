@@ -9,6 +9,7 @@ import pytest
 from rows import rows
 from tolerances import assert_close
 
+from brainsim import ops
 from brainsim._numerics import exponential_step, exprel, phi1, phi1_times
 
 
@@ -97,11 +98,13 @@ def test_exponential_step(n, precision):
         used = [[u * t for u, t in zip(on, tangents, strict=True)] for on in itertools.product([0.0, 1.0], repeat=3)]
         return [[jax.jvp(f, (y, z, x), tuple(given)) for f in (exponential_step, twin)] for given in used]
 
+    # XLA may round the operations of another program otherwise; a kernel does what it does.
+    same = np.testing.assert_array_equal if ops.backend() == "ffi" and n > 256 else assert_close
     for (value, slope), (_, expected) in found(y, z, x, tangents):
         assert_close(slope, expected)
-        np.testing.assert_array_equal(value, step(y, z, x))
+        same(value, step(y, z, x))
     rows = jax.jit(jax.vmap(exponential_step, (0, None, None)))(np.stack([y, 2 * y]), z, x)
-    np.testing.assert_array_equal(rows[1], step(2 * y, z, x))
+    same(rows[1], step(2 * y, z, x))
 
 
 def test_not_a_number_stays_one(precision):
