@@ -22,7 +22,7 @@ except ImportError:  # Windows, where there is no lock
     fcntl = None
 
 _LOCK = "lock"
-_OLD, _NEW = "old", "new"  # inside of a temporary folder: what is being replaced, and by what
+OLD, NEW = "old", "new"  # inside of a temporary folder: what is being replaced, and by what
 _ABREAST = 16
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
@@ -249,7 +249,7 @@ class NewFolder:
         sync_tree(self.folder)
         if overwrite and not is_free(path):
             with Lock(path, self.path), NewFolder(self.path) as old:
-                os.replace(path, old.folder / _OLD)
+                os.replace(path, old.folder / OLD)
                 os.replace(self.folder, path)
         elif not is_free(path):
             raise ValueError(f"{self.path}: another process made it meanwhile; nothing was written")
@@ -279,7 +279,7 @@ def clean(path: Path) -> None:
 
 def _end(folder: Path, path: Path) -> None:
     """Where what was at `path` had been moved aside: the rest of what is new is moved, or it is moved back."""
-    old, new = folder / _OLD, folder / _NEW
+    old, new = folder / OLD, folder / NEW
     if is_folder(old) and is_folder(new) and is_folder(path):
         for name in os.listdir(new):
             os.replace(new / name, path / name)

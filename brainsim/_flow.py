@@ -156,13 +156,13 @@ def _slopes(eqn: Any, given: list[Origin], out: Any, state: int) -> tuple[frozen
     return varied, any(x.uneven for x in flowing) or any(x.placed for x in factors)
 
 
-def numbers_in(closed: Any) -> list[Any]:
-    """The constants and exponents of a program, in the order of its operations."""
-    found = [np.asarray(x).tolist() for x in closed.consts if not is_traced(x) and np.ndim(x) == 0]
+def numbers_in(closed: Any) -> list[str]:
+    """The constants and exponents of a program, in the order of its operations, as text: NaN is not equal to itself."""
+    found = [str(np.asarray(x)) for x in closed.consts if not is_traced(x) and np.ndim(x) == 0]
     for jaxpr in _all_jaxprs(closed.jaxpr):
         for eqn in jaxpr.eqns:
-            found += [np.asarray(x.val).tolist() for x in eqn.invars if is_literal(x)]
-            found += [eqn.params["y"]] if eqn.primitive.name == "integer_pow" else []
+            found += [str(np.asarray(x.val)) for x in eqn.invars if is_literal(x)]
+            found += [str(eqn.params["y"])] if eqn.primitive.name == "integer_pow" else []
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any, Self, final
 
 import numpy as np
 
-from ._durable import NewFolder, clean, sync, sync_tree
+from ._durable import NEW, OLD, NewFolder, clean, sync, sync_tree
 
 
 @final
@@ -54,7 +54,7 @@ class Output:
     def __enter__(self) -> Self:
         self._new = NewFolder(self.final)
         self._new.__enter__()
-        self.folder = self._new.folder / "new"
+        self.folder = self._new.folder / NEW
         self.folder.mkdir()
         return self
 
@@ -72,7 +72,7 @@ class Output:
         sync_tree(self.folder)
         made = not self.final.exists()
         self.final.mkdir(exist_ok=True)
-        aside = self._new.folder / "old"
+        aside = self._new.folder / OLD
         aside.mkdir()
         begun = []
         try:

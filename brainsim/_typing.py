@@ -70,7 +70,7 @@ def _as_float(value: Any, unit: str | None, domain: str | None) -> Array:
         raise ValueError(f"must be a number or an array, got {shown(value)}") from None
     if domain is not None:
         check(value, domain, unit or "")
-    return as_jax(value)
+    return jnp.asarray(value, dtype)  # a copy that nobody else has
 
 
 def as_double(value: Any, what: str, unit: str | None, domain: str) -> Any:
@@ -91,7 +91,7 @@ def _as_double(value: Any, unit: str | None, domain: str) -> Any:
         return _as_float(value, unit, domain)
     try:
         found = np.asarray(value)
-        found = found if found.dtype == np.float32 else found.astype(np.float64)
+        found = found.astype(np.float32 if found.dtype == np.float32 else np.float64)  # a copy
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"must be a number or an array, got {shown(value)}") from None
     check(found, domain, unit or "")

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from ._text import printable
+from ._quantity import shown
 
 
 @final
@@ -35,10 +35,6 @@ LIGHT = Theme("#1b1f24", "#5f6872", "#c9ced4", "#ffffff", "#0072b2", "#d55e00", 
 DARK = Theme("#e8eaed", "#9aa4ae", "#454c54", "#16191d", "#56b4e9", "#f0a04b", "#41c9a2", "cividis")
 
 
-def _shown(x: Any) -> str:
-    return printable(" ".join(repr(x).split()), 60)
-
-
 def _numbers(what: str, x: Any, *shape: int | str) -> np.ndarray:
     """`x` as an array of real numbers of this shape, in which a name stands for any number."""
     try:
@@ -49,22 +45,22 @@ def _numbers(what: str, x: Any, *shape: int | str) -> np.ndarray:
             return array
     except (TypeError, ValueError):  # rows of different lengths
         pass
-    raise ValueError(f"{what} must be an array of numbers ({', '.join(map(str, shape))}), got {_shown(x)}")
+    raise ValueError(f"{what} must be an array of numbers ({', '.join(map(str, shape))}), got {shown(x)}")
 
 
 def _lines(what: str, x: Any, parts: str) -> list[tuple]:
     """`x`, a list that is not empty, of tuples with these parts."""
     lines = list(x) if isinstance(x, Sequence) and not isinstance(x, str) else []
     if not lines or not all(isinstance(line, tuple | list) and len(line) == parts.count(",") + 1 for line in lines):
-        raise ValueError(f"{what} must be a list of ({parts}), got {_shown(x)}")
+        raise ValueError(f"{what} must be a list of ({parts}), got {shown(x)}")
     return [tuple(line) for line in lines]
 
 
 def _check(ax: Any, colours: Any = LIGHT) -> None:
     if not isinstance(ax, Axes):
-        raise ValueError(f"ax must be an axis of matplotlib's, such as plt.gca(), got {_shown(ax)}")
+        raise ValueError(f"ax must be an axis of matplotlib's, such as plt.gca(), got {shown(ax)}")
     if not isinstance(colours, Theme):
-        raise ValueError(f"colours must be LIGHT, DARK or a Theme, got {_shown(colours)}")
+        raise ValueError(f"colours must be LIGHT, DARK or a Theme, got {shown(colours)}")
 
 
 @contextlib.contextmanager
@@ -86,7 +82,7 @@ def theme(colours: Theme = LIGHT) -> Iterator[Theme]:
     ```
     """
     if not isinstance(colours, Theme):
-        raise ValueError(f"colours must be LIGHT, DARK or a Theme, got {_shown(colours)}")
+        raise ValueError(f"colours must be LIGHT, DARK or a Theme, got {shown(colours)}")
     style = {
         "font.size": 10,
         "axes.titlesize": 10.5,
@@ -190,7 +186,7 @@ def losses(
         raise ValueError(f"history must have a start and a step, got shape {history.shape}")
     whole = isinstance(best, int | np.integer) and not isinstance(best, bool)
     if best is not None and not (whole and 0 <= best < len(history)):
-        raise ValueError(f"best must be the number of a start, 0 to {len(history) - 1}, got {_shown(best)}")
+        raise ValueError(f"best must be the number of a start, 0 to {len(history) - 1}, got {shown(best)}")
     if best is None:
         best = int(np.argmin(np.where(np.isfinite(history[:, -1]), history[:, -1], np.inf)))
     steps = np.arange(1, history.shape[1] + 1)
@@ -227,7 +223,7 @@ def parameter_ranges(
     """
     _check(ax)
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names) or isinstance(names, str):
-        raise ValueError(f"names must be a list of labels, got {_shown(names)}")
+        raise ValueError(f"names must be a list of labels, got {shown(names)}")
     bounds = _numbers("bounds", bounds, len(names), 2)
     fits = _lines("fits", fits, "label, values, colour, marker")
     if logarithmic is not None:

@@ -294,6 +294,25 @@ def test_a_run_is_read_while_it_is_written(whole, tmp_path):
         opened["v"]
 
 
+def test_a_run_that_was_being_overwritten_is_still_there(stored, tmp_path, monkeypatch):
+    """Where the process was killed between the two moves, the next one that writes there moves the old run back."""
+    there, left, replace = stored.parent, tmp_path / "left", os.replace
+
+    def watched(a, b):
+        replace(a, b)
+        if os.path.basename(b) == "old":
+            shutil.copytree(there, left, ignore=shutil.ignore_patterns("left"))
+
+    whole = bs.open_run(stored)["v"].values
+    monkeypatch.setattr(os, "replace", watched)
+    go(stored, overwrite=True, inputs=0.0)
+    monkeypatch.undo()
+    assert not (left / "run").exists()
+    _durable.clean(left / "run")
+    np.testing.assert_array_equal(bs.open_run(left / "run")["v"].values, whole)
+    assert os.listdir(left) == ["run"]
+
+
 def test_blocks_in_each_other_s_place_are_not_what_was_written(stored):
     """Each is whole; with any of its sizes."""
     for column in ("v/v", "spikes/time"):

@@ -138,3 +138,37 @@ def test_records(case):
     with pytest.raises(ValueError, match=message) as e:
         recorded(bs.Record(**given))
     assert "\n" not in str(e.value).partition("\n----")[0]
+
+
+def aligned(values, dtype):
+    """As an array whose memory JAX would use as it is."""
+    size = len(values) * np.dtype(dtype).itemsize
+    memory = np.zeros(size + 64, np.uint8)
+    first = -memory.ctypes.data % 64
+    made = memory[first : first + size].view(dtype)
+    made[:] = values
+    return made
+
+
+def test_what_was_handed_over_may_be_changed_afterwards(x32):
+    ones, zeros, rows = aligned(np.ones(64), np.float32), aligned(np.zeros(64), np.int32), aligned(range(65), np.int32)
+    words, times = aligned(range(2), np.uint32), aligned(range(1, 65), np.float32)
+    columns = ones.reshape(64, 1), zeros.reshape(64, 1)
+    pattern = bs.ops.ProceduralPattern(3, 3, "different", 3, 1, 1)
+    ends = np.stack([rows[:-1], rows[1:]], axis=1)
+    made = [
+        bs.CSR(ones, zeros, rows, 64, 64),
+        bs.FanOut(*columns, 64),
+        bs.Dense(columns[0]),
+        bs.Diagonal(ones, 64),
+        bs.DelayedCSR(ones, zeros, ends, 64, 64, [0.1]),
+        bs.FromArrays(zeros, zeros, weight=ones),
+        bs.Regenerated(1.0, words, words[:0], pattern),
+        bs.SpikeTrain(times),
+        bs.LIF(tau=ones),
+    ]
+    before = [np.array(x) for x in jax.tree.leaves(made)]
+    for given in (ones, zeros, rows, words, times, ends):
+        given[:] = 7
+    for x, y in zip(jax.tree.leaves(made), before, strict=True):
+        np.testing.assert_array_equal(x, y)

@@ -8,8 +8,8 @@ ROOT = Path(__file__).resolve().parent.parent / "brainsim"
 # From the top down; names on one line are peers, which may not import each other. Inside a package anything goes.
 LAYERS = [
     ["_text", "_durable", "_packed"],
-    ["_compat", "_module", "_quantity", "_output", "_progress", "_shapes", "_version", "plotting"],
-    ["_domain", "_carried", "_leaves"],
+    ["_compat", "_module", "_quantity", "_output", "_progress", "_shapes", "_version"],
+    ["_domain", "_carried", "_leaves", "plotting"],
     ["_typing"],
     ["_clock"],
     ["_spikes", "_differentiated"],

@@ -31,11 +31,14 @@ def is_traced(x: Any) -> bool:
 
 
 def as_jax(x: Any) -> jax.Array:
-    """`jnp.asarray(x)`; for an array of NumPy's some versions of it compile a program for each shape, this does not."""
+    """`jnp.asarray(x)`; for an array of NumPy's some versions of it compile a program for each shape, this does not.
+
+    Such an array is copied: with a type given JAX may keep its memory, which its owner may change.
+    """
     if not isinstance(x, np.ndarray):
         return jnp.asarray(x)
     dtype = jax.dtypes.canonicalize_dtype(x.dtype)
-    return jnp.asarray(x.astype(dtype, copy=False), dtype)
+    return jnp.asarray(x.astype(dtype), dtype)
 
 
 def is_outermost() -> bool:

@@ -53,15 +53,15 @@ def vector_and_weight(name: str, role: str, x: Any, weight: Any) -> tuple[Array,
     return x, weight
 
 
-def single_step(name: str, k: Any) -> Array:
-    """The number of a step, int32.
+def single_step(name: str, k: Any, dtype: Any = np.int32) -> Array:
+    """The number of a step, in a type of integers.
 
     **Raises:** `ValueError` for what is none.
     """
     k = real(f"{name}: the step", k)
     if k.ndim or not jnp.issubdtype(k.dtype, np.integer):
         raise ValueError(f"{name}: the step must be a single whole number, not {described(k)}")
-    return k.astype(np.int32)
+    return k.astype(dtype)
 
 
 def described(x: Any) -> str:

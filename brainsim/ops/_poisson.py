@@ -15,7 +15,7 @@ from jaxtyping import Array, ArrayLike, Float, Int
 from .. import _compat
 from .._typing import check_key, whole_number
 from ._library import define_kernel
-from ._operands import described, real
+from ._operands import real, single_step
 from ._procedural_plain import _normal
 
 _LANES, _WORDS = 8, 4
@@ -85,10 +85,7 @@ def _counts(key: Array, step: Int[Array, ""], mean: ArrayLike, n: int, process: 
             what, expected = ("mean", "0 to 2^53") if process == "poisson" else ("probability", "0 or more")
             found = f"{low:g}" if low == high else f"from {low:g} to {high:g}"
             raise ValueError(f"{process}_counts: the {what} is {found}, expected {expected}")
-    step = real(f"{process}_counts: the step", step)
-    if step.ndim or not jnp.issubdtype(step.dtype, np.integer):
-        raise ValueError(f"{process}_counts: the step must be a single whole number, not {described(step)}")
-    step = step.astype(jnp.uint32)
+    step = single_step(f"{process}_counts", step, np.uint32)
     mean = jax.lax.stop_gradient(mean)
     return counts.bind(_words_of(key)[None], step[None, None], mean.reshape(1, -1), n=n, process=process)[0]
 

@@ -28,9 +28,13 @@ from .._typing import as_float, truth, whole_number
 
 
 def as_index(value: Any, name: str) -> Any:
-    """`value` as int32, in NumPy unless it is traced; refuses what is not a whole number or would wrap around."""
+    """`value` as int32, in NumPy unless it is traced; refuses what is not a whole number or would wrap around.
+
+    An array of NumPy's is copied: it may be changed later, and JAX may keep the memory that it is handed.
+    """
     if is_traced(value) and jnp.issubdtype(value.dtype, jnp.integer):
         return value.astype(jnp.int32)
+    changeable = isinstance(value, np.ndarray)
     try:
         value = np.asarray(numbers(value))
     except (TypeError, ValueError):
@@ -39,7 +43,7 @@ def as_index(value: Any, name: str) -> Any:
         raise ValueError(f"{name} must be whole numbers, got {value.dtype}")
     if value.size and (worst := max(int(value.max()), -int(value.min()))) > np.iinfo(np.int32).max:
         raise ValueError(f"{name} must fit in 32 bits, got {worst}")
-    return value.astype(np.int32, copy=False)
+    return value.astype(np.int32, copy=changeable)
 
 
 def check_range(name: str, index: Any, n: int = 2**31 - 1) -> None:

@@ -84,7 +84,8 @@ class DelayedCSR(AbstractDelayed):
                 raise ValueError("DelayedCSR: indices must ascend within each slot of each neuron; see from_coo")
         ready = lambda x: isinstance(x, jax.Array) and x.dtype == jnp.int32  # then it is not copied
         self.weight = weight
-        self.indices, self.indptr = (x if ready(x) else jnp.asarray(x, jnp.int32) for x in given)
+        checked = zip(given, (indices, indptr), strict=True)
+        self.indices, self.indptr = (x if ready(x) else jnp.asarray(y, jnp.int32) for x, y in checked)
         self.n_pre, self.n_post, self.delays = n_pre, n_post, delays
 
     @classmethod
