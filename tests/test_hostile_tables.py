@@ -168,11 +168,33 @@ def test_tables_that_look_odd(tmp_path, content):
 
 
 def test_a_table_takes_the_memory_of_its_numbers(tmp_path):
-    path = table(tmp_path, "time_ms,current_pA,voltage_mV\n" + "".join(f"{k},200.5,-65.25\n" for k in range(20000)))
+    path = table(tmp_path, "time_ms,current_pA,voltage_mV\n" + "".join(f"{k},200.5,-65.25\n" for k in range(100_000)))
+    assert peak(path) < 100_000 * 3 * 8 + (2 << 20)
+
+
+def test_an_archive_takes_the_memory_of_its_numbers(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, voltage_mV=np.arange(1 << 20, dtype=np.int16), dt_ms=0.1)
+    assert peak(path) < 4.5 * path.stat().st_size  # four times as much is what float64 takes
+    np.savez(path, voltage_mV=np.zeros(1 << 20), time_us=100 * np.arange(1 << 20, dtype=np.uint32))
+    assert peak(path) < 1.5 * path.stat().st_size
+
+
+def peak(path):
     tracemalloc.start()
     read_recording(path)
-    assert tracemalloc.get_traced_memory()[1] < 4 * path.stat().st_size
+    most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
+    return most
+
+
+def test_one_column_plays_one_part(tmp_path):
+    path = table(tmp_path, "time_ms,x_mV\n0,1\n1,2\n")
+    for options in (dict(stimulus="x_mV", voltage="x_mV"), dict(voltage="time_ms")):
+        with pytest.raises(
+            RecordingError, match=r"column '.*' cannot be .* and .* at once; there are 'time_ms', 'x_mV'"
+        ):
+            read_recording(path, **options)
 
 
 # ---------------------------------------------------------------------------------------------------- not a file

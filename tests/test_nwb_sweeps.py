@@ -3,6 +3,7 @@
 # pyright: reportOptionalMemberAccess=false, reportArgumentType=false, reportCallIssue=false
 
 import datetime
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -324,3 +325,24 @@ def test_a_type_of_variable_length_that_libhdf5_would_crash_on(tmp_path, plain):
     start = plain.index(string, start)
     (tmp_path / "a.nwb").write_bytes(plain[: start + 1] + b"\x09" + plain[start + 2 :])
     refuses(tmp_path / "a.nwb", "has a type of no known kind")
+
+
+def test_a_sweep_takes_the_memory_of_its_numbers(tmp_path):
+    def peak(n, **clock):
+        file = tmp_path / f"{n}.nwb"
+        written(file, responses=[("v1", "A", dict(sweep_number=np.uint64(1)) | clock)])
+        with h5py.File(file, "r+") as opened:
+            where = opened["acquisition/v1"]
+            about = dict(where["data"].attrs)
+            del where["data"]
+            where["data"] = np.zeros(n, np.int16)
+            where["data"].attrs.update(about)
+        tracemalloc.start()
+        read_recording(file)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    peak(20)  # what is imported and kept at the first time
+    n = 1 << 20
+    assert peak(n) - peak(20) < 1.1 * 8 * n

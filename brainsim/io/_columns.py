@@ -6,12 +6,19 @@ from typing import NamedTuple
 import numpy as np
 
 
+class Stored(NamedTuple):
+    """Numbers of a file as float64 that nobody else holds (or its texts), and the type they are stored in."""
+
+    values: np.ndarray
+    kind: np.dtype
+
+
 class Columns(NamedTuple):
-    """The names of the columns, the remarks beside them, and a function that reads some of them, as they are stored."""
+    """The names of the columns, the remarks beside them, and a function that reads some of them."""
 
     names: Sequence[str]
     notes: dict[str, str]
-    read: Callable[[Sequence[str]], dict[str, np.ndarray]]
+    read: Callable[[Sequence[str]], dict[str, Stored]]
 
 
 # What is read of a file's texts: those that `write_recording` writes.

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ._columns import NOTES, Columns
+from ._blocks import BLOCK
+from ._columns import NOTES, Columns, Stored
 from ._recording import RecordingError
 
 _LINE = 1 << 20  # characters; a longer line is not one of a table
@@ -62,9 +63,10 @@ def _cells(line: str, delimiter: str) -> list[str]:
         return line.split(delimiter)
 
 
-def _read(path: Path, header: int, delimiter: str, names: list[str], wanted: Sequence[str]) -> dict[str, np.ndarray]:
+def _read(path: Path, header: int, delimiter: str, names: list[str], wanted: Sequence[str]) -> dict[str, Stored]:
     """One pass over the lines below the header, with 8 bytes for every number."""
-    columns = {names.index(name): array("d") for name in wanted}
+    columns = {names.index(name): array("d") for name in wanted}  # of the last lines
+    whole = {j: np.empty(0) for j in columns}
     ended: dict[int, int] = {}  # the line of the first empty cell
     for number, line in _lines(path):
         if number <= header:
@@ -88,4 +90,17 @@ def _read(path: Path, header: int, delimiter: str, names: list[str], wanted: Seq
                 comma = "; write it with a decimal point" if _COMMA.fullmatch(cell) else ""
                 said = f"'{cell[:60]}' is not a number{comma}"
                 raise RecordingError(f"{path}: column '{names[j]}', line {number}: {said}") from None
-    return {names[j]: np.frombuffer(numbers) if numbers else np.zeros(0) for j, numbers in columns.items()}
+        if number % BLOCK == 0:
+            for j, numbers in columns.items():
+                _extend(whole[j], numbers)
+    for j, numbers in columns.items():
+        _extend(whole[j], numbers)
+    return {names[j]: Stored(values, values.dtype) for j, values in whole.items()}
+
+
+def _extend(values: np.ndarray, numbers: array) -> None:
+    """Appends in place and empties `numbers`: there is never a second copy."""
+    size = values.size
+    values.resize(size + len(numbers), refcheck=False)
+    values[size:] = numbers
+    del numbers[:]

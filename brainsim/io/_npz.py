@@ -10,7 +10,8 @@ from typing import IO, Any, TypeVar
 import numpy as np
 
 from .._text import printable
-from ._columns import NOTES, Columns
+from ._blocks import BLOCK, blocks
+from ._columns import NOTES, Columns, Stored
 from ._limits import affordable
 from ._recording import RecordingError
 
@@ -41,12 +42,12 @@ def read_npz(path: Path) -> Columns:
         raise RecordingError(f"{path}: not a readable npz file (two arrays have the same name)")
     members = dict(zip(keys, infos, strict=True))
 
-    def arrays(names: Sequence[str]) -> dict[str, np.ndarray]:
+    def arrays(names: Sequence[str]) -> dict[str, Stored]:
         read = lambda archive: {name: _array(path, archive, members[name]) for name in names}
         return _try(path, lambda: _open(path, read))
 
     def text(key: str) -> str | None:
-        value = arrays([key])[key]
+        value = arrays([key])[key].values
         return None if value.dtype.kind not in "US" else value.astype(str)[0].item()
 
     texts = {key: _try(path, lambda key=key: text(key)) for key in NOTES if key in members}
@@ -72,8 +73,8 @@ def _try(path: Path, read: Callable[[], _T]) -> _T:
         ) from None
 
 
-def _array(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
-    """One array, at least one-dimensional, in the type it is stored in."""
+def _array(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Stored:
+    """One array, at least one-dimensional."""
     what = f"array '{info.filename.removesuffix('.npy')}'"
     if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         way = "encrypted" if info.flag_bits & 1 else "compressed in a way that numpy does not write"
@@ -90,11 +91,15 @@ def _array(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.nd
         affordable(path, count, what, wide=dtype.itemsize)
         if stream.tell() + count * dtype.itemsize != info.file_size:
             raise RecordingError(f"{path}: not a readable npz file: {what} has fewer or more numbers than it declares")
-        values = np.empty(count, dtype)
-        _fill(stream, values.view(np.uint8).data if count else memoryview(b""))
+        values = np.empty(count, dtype if dtype.kind in "US" else float)
+        piece = np.empty(min(count, BLOCK), dtype)
+        for block in blocks(count):
+            part = piece[: block.stop - block.start]
+            _fill(stream, part.view(np.uint8).data)
+            values[block] = part
         if stream.read(1):
             raise EOFError("more data than declared")
-    return values
+    return Stored(values, dtype)
 
 
 def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from .._text import printable
-from ._clock import Clock, uniform
+from ._clock import Clock, resolution, uniform
 from ._recording import Recording, RecordingError, settle
 from ._sweeps import Sweep, Trace, choose_stimulus, choose_sweep, sweeps
 from ._units import CURRENT, STIMULUS, VOLTAGE, convert
@@ -101,10 +101,13 @@ def _trace(path: Path, trace: Trace, units: dict) -> tuple[tuple[np.ndarray, str
     values = numbers(path, series.data, start, stop)
     if stop is not None and values.size != trace.count:
         raise RecordingError(f"{what} has {len(series.data)} samples; the table of recordings says {start} to {stop}")
-    values *= 1.0 if series.conversion is None else float(series.conversion)
-    values += float(series.offset or 0.0)
-    converted = convert(values, series.unit or "", units, what, out=values)
-    settle(converted[0])
+    scale, offset = 1.0 if series.conversion is None else float(series.conversion), float(series.offset or 0.0)
+    if not np.isfinite(scale * offset):
+        raise RecordingError(f"{what} has a conversion of {scale:g} and an offset of {offset:g}")
+    values *= scale
+    values += offset
+    converted = values, convert(values, series.unit or "", units, what)
+    settle(values)
     if series.timestamps is None:
         rate = float(series.rate)
         if not 0 < rate < np.inf:
@@ -113,7 +116,9 @@ def _trace(path: Path, trace: Trace, units: dict) -> tuple[tuple[np.ndarray, str
     if len(series.timestamps) != len(series.data):
         raise RecordingError(f"{what} has {len(series.timestamps)} times, but {len(series.data)} samples")
     times = numbers(path, series.timestamps, start, stop)
-    return converted, uniform(1e3 * times, times.astype(series.timestamps.dtype), f"{what}, its times")
+    rounded = 1e3 * resolution(times, series.timestamps.dtype)
+    times *= 1e3
+    return converted, uniform(times, rounded, f"{what}, its times")
 
 
 def _same_clock(path: Path, sweep: Sweep, clock: Clock, other: Clock) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from .._quantity import numbers, shown
 from .._text import printable
 from .._typing import number
+from ._blocks import not_finite
 
 
 class RecordingError(ValueError):
@@ -198,11 +199,11 @@ def _samples(name: str, values, unit: str) -> np.ndarray | None:
         raise RecordingError(f"{name} must have shape (n,); got shape {values.shape}")
     if values.size == 0 and name != "spike_times":
         raise RecordingError(f"{name} is empty: give at least one sample, or None")
-    bad = np.flatnonzero(~np.isfinite(values))
-    if bad.size:
+    bad, first = not_finite(values)
+    if bad:
         raise RecordingError(
-            f"{name} has {bad.size} of {values.size} values that are not finite numbers; the first is "
-            f"{values[bad[0]]} at index {bad[0]}"
+            f"{name} has {bad} of {values.size} values that are not finite numbers; the first is "
+            f"{values[first]} at index {first}"
         )
     values.flags.writeable = False
     return values

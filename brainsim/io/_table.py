@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ._clock import Clock, uniform
-from ._columns import Columns, listed
+from ._blocks import not_finite
+from ._clock import Clock, resolution, uniform
+from ._columns import Columns, Stored, listed
 from ._csv import read_csv
 from ._limits import regular
 from ._npz import read_npz
@@ -41,17 +42,24 @@ def to_recording(
             f"{path}: no stimulus, voltage or spike times among the columns {listed(names)}; expected names such as "
             "time_ms, current_pA, voltage_mV, spike_time_ms"
         )
-    stored = columns.read([column.header for column in chosen.values() if column is not None])
-    values, units = {}, {}
+    headers = [column.header for column in chosen.values() if column is not None]
+    if twice := [header for header in headers if headers.count(header) > 1]:
+        roles = " and ".join(role for role, column in chosen.items() if column and column.header == twice[0])
+        raise RecordingError(f"{path}: column '{twice[0]}' cannot be {roles} at once; there are {listed(names)}")
+    stored = columns.read(headers)
+    values, units, rounded = {}, {}, 0.0
     for role, column in chosen.items():
         if column is not None:
-            values[role], units[role] = _convert(path, stored[column.header], column)
+            here = stored[column.header]
+            if role == "time" and here.kind.kind in "fiub":
+                grain = np.array([resolution(here.values, here.kind)])
+                rounded = float(_convert(path, Stored(grain, here.kind), column)[0][0])
+            values[role], units[role] = _convert(path, here, column)
             settle(values[role])
     if spikes is not None:
         values["spikes"] = read_spikes(spikes)
     given = {role: _scalar(path, values.get(role), notes, chosen[role], role) for role in _SCALARS}
-    times = stored[chosen["time"].header] if chosen["time"] else None
-    clock = _clock(path, values, times, dt if dt is not None else given["dt"], given["t0"])
+    clock = _clock(path, values, rounded, dt if dt is not None else given["dt"], given["t0"])
     if clock is None:
         raise RecordingError(f"{path}: no time base: the columns are {listed(names)}; add time_ms, or give dt")
     name = chosen["stimulus"].name if chosen["stimulus"] else "current"
@@ -93,19 +101,18 @@ def _choose(path: Path, names: Sequence[str], role: str, asked: str | None, othe
     return found[0] if found else None
 
 
-def _convert(path: Path, stored: np.ndarray, column: Column) -> tuple[np.ndarray, str]:
-    what = f"{path}: column '{column.header}'"
-    if stored.dtype.kind not in "fiub":
+def _convert(path: Path, stored: Stored, column: Column) -> tuple[np.ndarray, str]:
+    """The numbers of a column in brainsim's unit, which they take the place of, and that unit."""
+    what, values = f"{path}: column '{column.header}'", stored.values
+    if stored.kind.kind not in "fiub":
         raise RecordingError(f"{what} holds text, not numbers")
-    values, unit = convert(stored, column.unit, UNITS_OF[column.role], what, EXAMPLE[column.role])
+    unit = convert(values, column.unit, UNITS_OF[column.role], what, EXAMPLE[column.role])
     if column.role == "stimulus" and column.name.lower() in ("current", "injected_current", "i"):
         if unit not in ("pA", "uA/cm2"):
             raise RecordingError(f"{what}: '{column.unit}' is not a unit of current; known are A, uA, nA, pA, uA/cm2")
-    bad = np.flatnonzero(~np.isfinite(values))
-    if bad.size:
-        raise RecordingError(
-            f"{what}: {bad.size} of {values.size} values are NaN or infinite, first at row {bad[0] + 1}"
-        )
+    bad, first = not_finite(values)
+    if bad:
+        raise RecordingError(f"{what}: {bad} of {values.size} values are NaN or infinite, first at row {first + 1}")
     return values, unit
 
 
@@ -124,13 +131,13 @@ def _scalar(
 
 
 def _clock(
-    path: Path, values: dict[str, np.ndarray], stored: np.ndarray | None, dt: float | None, t0: float | None
+    path: Path, values: dict[str, np.ndarray], rounded: float, dt: float | None, t0: float | None
 ) -> Clock | None:
     """The clock of the column of times, or else what was given; None if there is none."""
     sampled = {role: len(values[role]) for role in ("stimulus", "voltage") if role in values}
     times = values.get("time")
-    if stored is not None and times is not None and times.size:
-        clock = uniform(times, stored, f"{path}: the time column", dt)
+    if times is not None and times.size:
+        clock = uniform(times, rounded, f"{path}: the time column", dt)
         if sampled and times.size not in sampled.values():
             said = " and ".join(f"{n} samples of the {role}" for role, n in sampled.items())
             raise RecordingError(f"{path}: {times.size} times, but {said}")

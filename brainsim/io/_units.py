@@ -102,25 +102,16 @@ def parse_header(header: str, role: str | None = None) -> Column | None:
     return Column(header, role, text, "")
 
 
-def convert(
-    values: np.ndarray,
-    unit: str,
-    allowed: dict[str, tuple[str, float]],
-    what: str,
-    hint: str = "",
-    out: np.ndarray | None = None,
-):
-    """`values` in brainsim's unit, written to `out` if there is one, and that unit. Refuses a unit it does not know."""
+def convert(values: np.ndarray, unit: str, allowed: dict[str, tuple[str, float]], what: str, hint: str = "") -> str:
+    """Converts `values`, float64 of one's own, where they are, and returns brainsim's unit. Refuses unknown units."""
     unit = normal(unit)
     if unit not in allowed:
         said = f"unknown unit '{unit}'" if unit else "no unit"
         more = f"; write it into the name, as in '{hint}'" if hint and not unit else ""
         raise RecordingError(f"{what}: {said}; known units here are {', '.join(allowed)}{more}")
     target, factor = allowed[unit]
-    given, values = values, np.asarray(values, float)
-    if factor == 1:
-        return values, target
-    out = out if values is given else values
-    # dividing by 1000 is correctly rounded, multiplying by 0.001 is not
-    by = np.multiply if factor > 1 else np.divide
-    return by(values, factor if factor > 1 else round(1 / factor), out=out), target
+    if factor > 1:
+        values *= factor
+    elif factor < 1:  # dividing by 1000 is correctly rounded, multiplying by 0.001 is not
+        values /= round(1 / factor)
+    return target
