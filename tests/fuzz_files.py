@@ -27,6 +27,7 @@ from brainsim.io import RecordingError, read_recording
 FORMATS = ("npz", "csv", "nwb")
 LIMIT = 2 << 30  # bytes of addresses beyond what the imports take
 PATIENCE = 30  # s for one file
+MUCH = 32 << 20  # bytes beside four times the size of the file
 CODE = ("pickle.find_class", "os.system", "os.exec", "os.posix_spawn", "subprocess.Popen")
 
 
@@ -84,7 +85,7 @@ def _resident(name: str) -> int:
 def many(kind: str, count: int, keep: Path | None = None, first: int = 0) -> dict:
     """Counts of what became of `count` mutants."""
     result: dict = dict(
-        format=kind, files=0, read=0, refused=0, wrong=[], crashes=[], noise=0, peak_bytes=0, seconds=0.0
+        format=kind, files=0, read=0, refused=0, wrong=[], crashes=[], much=[], noise=0, peak_bytes=0, seconds=0.0
     )
     began, k = time.monotonic(), first
     while k < first + count:
@@ -96,6 +97,8 @@ def many(kind: str, count: int, keep: Path | None = None, first: int = 0) -> dic
                 if rest:
                     said, result["peak_bytes"] = rest[0], max(result["peak_bytes"], rest[1])
                     result["files"] += 1
+                    if rest[1] > 4 * rest[2] + MUCH:
+                        result["much"].append([k, *rest])
                     if said in ("read", "refused"):
                         result[said] += 1
                     else:
