@@ -10,7 +10,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-SHAPE = re.compile(r"python3 -m venv \.venv && \.venv/bin/pip install (?:--no-compile )?'\.\[(\w+)\]' && \.venv/bin/(.+)")
+SHAPE = re.compile(
+    r"python3 -m venv \.venv && \.venv/bin/pip install (?:--no-compile )?'\.\[(\w+)\]' && \.venv/bin/(.+)"
+)
 
 
 def command(name):
