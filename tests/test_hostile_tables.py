@@ -9,6 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from memory import peak
 
 from brainsim.io import Recording, RecordingError, read_recording, write_recording
 
@@ -180,12 +181,10 @@ def test_an_archive_takes_the_memory_of_its_numbers(tmp_path):
     assert peak(path) < 1.5 * path.stat().st_size
 
 
-def peak(path):
-    tracemalloc.start()
-    read_recording(path)
-    most = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return most
+def test_times_that_are_none_are_counted(tmp_path):
+    times = "".join(f"{t},1\n" for t in (0.0, 0.1, "nan", 0.3, "inf"))
+    with pytest.raises(RecordingError, match="column 'time_ms': 2 of 5 values are NaN or infinite, first at row 3"):
+        read_recording(table(tmp_path, "time_ms,current_pA\n" + times))
 
 
 def test_one_column_plays_one_part(tmp_path):

@@ -3,11 +3,11 @@
 # pyright: reportOptionalMemberAccess=false, reportArgumentType=false, reportCallIssue=false
 
 import datetime
-import tracemalloc
 import zlib
 
 import numpy as np
 import pytest
+from memory import peak
 
 from brainsim.io import RecordingError, read_recording
 from brainsim.io._sweeps import sweeps
@@ -328,21 +328,16 @@ def test_a_type_of_variable_length_that_libhdf5_would_crash_on(tmp_path, plain):
 
 
 def test_a_sweep_takes_the_memory_of_its_numbers(tmp_path):
-    def peak(n, **clock):
-        file = tmp_path / f"{n}.nwb"
-        written(file, responses=[("v1", "A", dict(sweep_number=np.uint64(1)) | clock)])
+    def needed(n):
+        file = written(tmp_path / f"{n}.nwb", responses=[("v1", "A", dict(sweep_number=np.uint64(1)))])
         with h5py.File(file, "r+") as opened:
             where = opened["acquisition/v1"]
             about = dict(where["data"].attrs)
             del where["data"]
             where["data"] = np.zeros(n, np.int16)
             where["data"].attrs.update(about)
-        tracemalloc.start()
-        read_recording(file)
-        most = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return most
+        return peak(file)
 
-    peak(20)  # what is imported and kept at the first time
+    needed(20)  # what is imported and kept at the first time
     n = 1 << 20
-    assert peak(n) - peak(20) < 1.1 * 8 * n
+    assert needed(n) - needed(20) < 1.1 * 8 * n

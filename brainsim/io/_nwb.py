@@ -102,7 +102,7 @@ def _trace(path: Path, trace: Trace, units: dict) -> tuple[tuple[np.ndarray, str
     if stop is not None and values.size != trace.count:
         raise RecordingError(f"{what} has {len(series.data)} samples; the table of recordings says {start} to {stop}")
     scale, offset = 1.0 if series.conversion is None else float(series.conversion), float(series.offset or 0.0)
-    if not np.isfinite(scale * offset):
+    if not np.isfinite([scale, offset]).all():
         raise RecordingError(f"{what} has a conversion of {scale:g} and an offset of {offset:g}")
     values *= scale
     values += offset

@@ -53,7 +53,8 @@ def to_recording(
             here = stored[column.header]
             if role == "time" and here.kind.kind in "fiub":
                 grain = np.array([resolution(here.values, here.kind)])
-                rounded = float(_convert(path, Stored(grain, here.kind), column)[0][0])
+                convert(grain, column.unit, UNITS_OF[role], f"{path}: column '{column.header}'", EXAMPLE[role])
+                rounded = float(grain[0])
             values[role], units[role] = _convert(path, here, column)
             settle(values[role])
     if spikes is not None:
